@@ -1,0 +1,1 @@
+"""The command line: arguments enter, tables, JSON and exit codes leave; groups load lazily."""

@@ -1,0 +1,135 @@
+"""`tocsin hub`: what a regional hub knows, as tables for people or one line of JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.settings import default_data
+
+SHOWN = 12  # rows of the table of counts that are printed; --json has all
+
+
+@click.group()
+def hub() -> None:
+    """See what a regional hub knows."""
+
+
+@hub.command(epilog="Examples: `tocsin hub summary`; `tocsin hub summary sahel --json | jq .complete`.")
+@click.argument("region", required=False)
+@click.option("--data", type=click.Path(path_type=Path), help="The data folder that `tocsin up` made.")
+@click.option("--json", "as_line", is_flag=True, help="Print one line of JSON, with every row.")
+def summary(region: str | None, data: Path | None, as_line: bool) -> None:
+    """Say whether all has arrived, what became of it, and what the tables of REGION (or of all) hold.
+
+    No count of incidents below 5 is shown: times and places are rolled up until each cell is safe.
+    """
+    from pipeline.cli.regions import chosen
+    from pipeline.hub.summary import summary as build
+    from pipeline.keyrings import endpoint, ledger_key
+    from pipeline.stores import open_store
+
+    home = (data or default_data()).expanduser().resolve()
+    page = build(endpoint(home, "kafka"), open_store(home), ledger_key(home), chosen(region))
+    if as_line:
+        click.echo(json.dumps(page, ensure_ascii=False))
+    else:
+        _show(page)
+
+
+def _show(page: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(_first_line(page))
+    console.print(_nodes(page["nodes"]))
+    if page["quarantined"]:
+        console.print(_reasons(page["quarantined"]))
+    console.print(_regions(page["regions"]))
+    for region in page["regions"]:
+        if region["counts"]:
+            console.print(_counts(region))
+
+
+def _first_line(page: dict[str, Any]) -> str:
+    if not page["nodes"]:
+        return "Nothing has arrived yet: `tocsin node sync` sends, `tocsin worker refine` receives."
+    if page["complete"]:
+        return f"Complete: no number is missing from {_nodes_of(page)}."
+    gaps = ", ".join(
+        f"{node['node']}: {', '.join(_range(*each) for each in node['missing'])}"
+        for node in page["nodes"]
+        if node["missing"]
+    )
+    return f"Not complete. Missing numbers: {gaps}. `tocsin node sync --again` on the node sends them again."
+
+
+def _nodes_of(page: dict[str, Any]) -> str:
+    count = len(page["nodes"])
+    return f"{count} nodes" if count != 1 else "1 node"
+
+
+def _range(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}–{last}"
+
+
+def _table(title: str, *columns: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    return table
+
+
+def _nodes(nodes: list[dict[str, Any]]) -> Any:
+    table = _table("Nodes", "node", "numbers", "missing", "accepted", "repeated", "quarantined", "receipted through")
+    for node in nodes:
+        counts = node["counts"]
+        numbers = f"1–{node['highest']}" if node["highest"] else "–"
+        cells = (str(counts.get(name, 0)) for name in ("accepted", "repeated", "quarantined"))
+        table.add_row(node["node"], numbers, str(node["missing_count"]), *cells, str(node["receipted_through"]))
+    return table
+
+
+def _reasons(reasons: dict[str, int]) -> Any:
+    table = _table("Quarantine, by reason", "reason", "records")
+    for reason, count in reasons.items():
+        table.add_row(reason, str(count))
+    return table
+
+
+def _regions(regions: list[dict[str, Any]]) -> Any:
+    table = _table(
+        "Regions",
+        "region",
+        "unverified incidents",
+        "verified",
+        "patterns",
+        "links",
+        "probable duplicates",
+        "cross-border",
+    )
+    for region in regions:
+        states = region["incidents"]
+        incidents = (_few(states.get(state, 0)) for state in ("report_pending_verification", "verified"))
+        numbers = (_few(region[name]) for name in ("links", "probable_duplicates"))
+        table.add_row(region["region"], *incidents, str(region["patterns"]), *numbers, str(len(region["cross_border"])))
+    return table
+
+
+def _few(number: int | None) -> str:
+    return "fewer than 5" if number is None else str(number)
+
+
+def _counts(region: dict[str, Any]) -> Any:
+    rows = sorted(region["counts"], key=lambda row: -row["count"])
+    more = f", the largest {SHOWN} of {len(rows)} cells" if len(rows) > SHOWN else ""
+    table = _table(f"{region['region']}: incidents (rounded to 5){more}", "period", "area", "state", "incidents")
+    for row in rows[:SHOWN]:
+        others = " (others)" if row["rest"] else ""
+        state = "verified" if row["verification"] == "verified" else "unverified"
+        table.add_row(f"{row['period']}{others}", row["area"], state, str(row["count"]))
+    return table

@@ -1,0 +1,1 @@
+"""A regional hub: committed tables and ledgers enter, figures that identify nobody leave."""

@@ -1,0 +1,83 @@
+"""What a hub knows, on one page: is it complete, what became of the records, what the tables hold.
+
+No number of incidents below the threshold is in it: the table of counts is rolled up until it is safe, and a total
+below the threshold is given as None, to be shown as "fewer than 5". Verified and unverified stand apart.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+
+from pipeline.hub.completeness import NodeCompleteness, fold
+from pipeline.hub.crossing import crossings
+from pipeline.log import read
+from pipeline.receipts.given import receipted
+from quality.disclosure import THRESHOLD, safe_count, safe_table
+from schemas.rows import read as read_row
+from schemas.wire import unframe
+from sinks.delta import dataset
+from sinks.store import Store
+
+
+def summary(kafka: str, store: Store, key: bytes, regions: Iterable[str]) -> dict[str, Any]:
+    """Return the page as plain values; see `tocsin hub summary --json`. `key` opens the ledger's deltas."""
+    nodes = fold(read(kafka, "ledger.refine"), key)
+    through = receipted(kafka, [node.node for node in nodes])
+    return {
+        "complete": all(node.complete for node in nodes),
+        "nodes": [
+            asdict(node)
+            | {"complete": node.complete, "counts": dict(node.counts), "receipted_through": through[node.node]}
+            for node in nodes
+        ],
+        "records": dict(_totals(nodes)),
+        "quarantined": quarantined(kafka),
+        "regions": [region_page(store, region) for region in regions],
+    }
+
+
+def _totals(nodes: Iterable[NodeCompleteness]) -> Counter[str]:
+    totals: Counter[str] = Counter()
+    for node in nodes:
+        totals.update(node.counts)
+    return totals
+
+
+def quarantined(kafka: str) -> dict[str, int]:
+    """Return the number of refused records by reason; a record with two reasons counts for both."""
+    reasons: Counter[str] = Counter()
+    for entry in read(kafka, "quarantine"):
+        release, body = unframe(entry.value or b"")
+        reasons.update(read_row(release, body)["reasons"])
+    return dict(reasons.most_common())
+
+
+def region_page(store: Store, region: str) -> dict[str, Any]:
+    """Return what the tables of one region hold."""
+    frames = {name: table(store, f"hub/{region}/{name}") for name in ("incidents", "patterns", "links", "duplicates")}
+    incidents = frames["incidents"]
+    return {
+        "region": region,
+        "incidents": {
+            state: safe_count(n) for state, n in incidents.group_by("verification").len().sort("verification").rows()
+        },
+        "patterns": len(frames["patterns"]),
+        "links": safe_count(len(frames["links"])),
+        "linked_incidents": safe_count(frames["links"]["incident_id"].n_unique()),
+        "probable_duplicates": safe_count(len(frames["duplicates"])),
+        "cross_border": [
+            {"party": party, "form": form, "countries": list(countries)}
+            for party, form, countries in crossings(incidents, frames["patterns"])
+        ],
+        "counts": safe_table(incidents, ("verification",), THRESHOLD, region).to_dicts(),
+    }
+
+
+def table(store: Store, path: str) -> pl.DataFrame:
+    """Return a table as it is now."""
+    frame = pl.from_arrow(dataset(store, path).to_table())
+    assert isinstance(frame, pl.DataFrame)
+    return frame

@@ -1,0 +1,67 @@
+"""Keys at the hub: the regions' own keys in the data folder, and the cases' keys read from `keys.<node>`."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from schemas import seal
+from schemas.errors import NotSetUp
+from schemas.places import regions
+
+LEDGER_KEY = "ledger.key"
+
+
+def ensure_keys(data: Path) -> None:
+    """Make, once, each region's key pair, the secret that mints its ids, and the key that locks the ledgers.
+
+    Files are readable by their owner only.
+    """
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not (data / LEDGER_KEY).exists():
+        _write_secret(data / LEDGER_KEY, os.urandom(32))
+    for region in regions():
+        folder = data / "regions" / region.code
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not (folder / "private.key").exists():
+            public, private = seal.region_pair()
+            _write_secret(folder / "public.key", public)
+            _write_secret(folder / "private.key", private)
+        if not (folder / "mint.key").exists():
+            _write_secret(folder / "mint.key", os.urandom(32))
+
+
+def _write_secret(path: Path, secret: bytes) -> None:
+    draft = path.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(secret.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def ledger_key(data: Path) -> bytes:
+    """Return the 32 bytes under which ledgers and snapshots are locked."""
+    path = data / LEDGER_KEY
+    if not path.exists():
+        raise NotSetUp(f"The key of the ledgers, {path}, is missing; run `tocsin up` first.")
+    return bytes.fromhex(path.read_text().strip())
+
+
+def region_keys(data: Path, name: str) -> Mapping[str, bytes]:
+    """Return the key `name` (`private`, `public`, `mint`) of every region by its code."""
+    found = {}
+    for region in regions():
+        path = data / "regions" / region.code / f"{name}.key"
+        if not path.exists():
+            raise NotSetUp(f"The keys of region {region.code} are missing in {path.parent}; run `tocsin up` first.")
+        found[region.code] = bytes.fromhex(path.read_text().strip())
+    return found
+
+
+def endpoint(data: Path, field: str) -> str:
+    """Return one field of the running cluster: `kafka`, `s3`, `access_key`, `secret_key`, `bucket`."""
+    path = data / "cluster.json"
+    if not path.exists():
+        raise NotSetUp(f"No Kafka and no S3 are known in {data}; run `tocsin up` first, or name the folder by --data.")
+    return str(json.loads(path.read_text())[field])

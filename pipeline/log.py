@@ -1,0 +1,96 @@
+"""Reading the log for people: topics from their beginning to where they end now, decoded by the contracts.
+
+For looking, tracing and counting; the workers have their own way of reading. kafka-python reads about
+70,000 records a second.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from schemas.errors import Unreachable
+
+WAIT_MS = 500
+RECONNECT_MS = 1_000  # at most between tries; by its default, kafka-python may stay away for half a minute
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record where it stands; `value` is None for a tombstone, `timestamp` is UTC milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes
+    value: bytes | None
+
+
+def consumer(kafka: str, committed: bool = True) -> Any:
+    """Return a consumer without a group; `committed` hides what no transaction has committed."""
+    level = "read_committed" if committed else "read_uncommitted"
+    try:
+        return KafkaConsumer(
+            bootstrap_servers=kafka,
+            isolation_level=level,
+            enable_auto_commit=False,
+            max_poll_records=5_000,
+            reconnect_backoff_max_ms=RECONNECT_MS,
+        )
+    except KafkaError as error:
+        raise Unreachable(f"Kafka at {kafka} does not answer ({error}); run `tocsin status`.") from error
+
+
+def topics(kafka: str, prefix: str = "") -> list[str]:
+    """Return the names of the topics that begin so, sorted; none of Kafka's own."""
+    client = consumer(kafka)
+    try:
+        return sorted(name for name in client.topics() if name.startswith(prefix) and not name.startswith("__"))
+    finally:
+        client.close()
+
+
+def read(kafka: str, *names: str, committed: bool = True, from_end: int | None = None) -> Iterator[Entry]:
+    """Yield the topics' records up to where they end now; `from_end` starts that many offsets before each end."""
+    client = consumer(kafka, committed)
+    try:
+        partitions = [TopicPartition(t, p) for t in names for p in sorted(client.partitions_for_topic(t) or ())]
+        client.assign(partitions)
+        ends = client.end_offsets(partitions)
+        starts = client.beginning_offsets(partitions)
+        for partition in partitions:
+            first = starts[partition] if from_end is None else max(starts[partition], ends[partition] - from_end)
+            client.seek(partition, first)
+        yield from _until(client, ends)
+    finally:
+        client.close()
+
+
+def _until(client: Any, ends: dict[TopicPartition, int]) -> Iterator[Entry]:
+    while any(client.position(partition) < end for partition, end in ends.items()):
+        yield from polled(client, WAIT_MS)
+
+
+def polled(client: Any, wait_ms: int, limit: int | None = None) -> list[Entry]:
+    """Return what a consumer gets within the wait, at most `limit` records; nothing where nothing came."""
+    found = client.poll(timeout_ms=wait_ms, max_records=limit)
+    return [
+        Entry(r.topic, r.partition, r.offset, r.timestamp, r.key or b"", r.value)
+        for records in found.values()
+        for r in records
+    ]
+
+
+def follow(kafka: str, topic: str) -> Iterator[Entry]:
+    """Yield the topic's records from now on, for ever."""
+    client = consumer(kafka)
+    try:
+        client.assign([TopicPartition(topic, p) for p in sorted(client.partitions_for_topic(topic) or ())])
+        client.seek_to_end()
+        while True:
+            yield from polled(client, WAIT_MS)
+    finally:
+        client.close()

@@ -1,0 +1,1 @@
+"""One importer a format: a file enters, rows and rejects leave."""

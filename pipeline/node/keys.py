@@ -1,0 +1,23 @@
+"""The records of `keys.<node>`: an epoch's key for one region, and each case's key under the epoch's key.
+
+They are written to the journal's `keys.log`, safe on the disk before the event that needs them, and sent before it.
+"""
+
+from schemas import seal
+from schemas.released import latest
+from schemas.rows import write
+from schemas.wire import single_object
+
+
+def of_epoch(epoch: int, region: str, public: bytes, secret: bytes) -> tuple[bytes, bytes]:
+    """Return key and value of an EpochKey record: the epoch's secret, sealed for the region."""
+    release = latest("EpochKey")
+    value = {"epoch": epoch, "region": region, "sealed": seal.seal_epoch(public, secret)}
+    return b"epoch:%d" % epoch, single_object(release, write(release, value))
+
+
+def of_case(epoch: int, secret: bytes, case_ref: bytes, case_key: bytes) -> tuple[bytes, bytes]:
+    """Return key and value of a CaseKey record: the case's key, wrapped under the epoch's."""
+    release = latest("CaseKey")
+    value = {"epoch": epoch, "wrapped": seal.wrap(secret, case_ref, case_key)}
+    return case_ref, single_object(release, write(release, value))

@@ -1,0 +1,110 @@
+"""Facts become events of this node: numbered, sealed, written in groups."""
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from pipeline.node import keys
+from pipeline.node.journal import NO_DIGEST, Entry, Journal
+from pipeline.node.node import Node
+from schemas import seal
+from schemas.released import Release, latest
+from schemas.rows import write
+from schemas.wire import single_object
+
+GROUP = 500
+ABOUT_NO_CASE = frozenset({
+    *("PatternObserved", "IndicatorObserved", "AccessRestricted", "NodePresence"),
+    *("CommitmentMade", "CommitmentReviewed", "NodeHandedOver"),
+})  # fmt: skip
+
+
+def now() -> int:
+    """Return the time, UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Ids:
+    """UUIDv7 (RFC 9562, section 5.7): each larger than the one before, also when the clock stands or goes back."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def new(self, milliseconds: int) -> bytes:
+        """Return 16 bytes: time in 48 bits, version, 12 random bits, variant, 62 random bits."""
+        number = milliseconds << 74 | secrets.randbits(74)
+        if number <= self._last:
+            number = self._last + 1 + secrets.randbits(32)
+        self._last = number
+        high = number >> 62
+        bits = (high >> 12) << 80 | 0x7 << 76 | (high & 0xFFF) << 64 | 0b10 << 62 | number & (1 << 62) - 1
+        return bits.to_bytes(16, "big")
+
+
+class Recorder:
+    """Takes events one by one and writes them to the journal in groups; what was not flushed is not recorded."""
+
+    def __init__(self, node: Node, journal: Journal, clock: Callable[[], int] = now) -> None:
+        self.node, self.journal, self._clock = node, journal, clock
+        self._ids = Ids()
+        self._epoch_secret = node.secret(f"epoch-{node.epoch}")
+        self._entries: list[Entry] = []
+        self._keys: list[tuple[bytes, bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.flush()
+
+    def record(self, kind: str, body: dict[str, Any], digest: bytes = NO_DIGEST) -> bytes:
+        """Add one event and return its id; `recorded_at` is set here. Quarantines where the contract forbids a value.
+
+        An event about a case gets a new case with a key of its own.
+        """
+        moment = self._clock()
+        release = latest(kind)
+        plain = write(release, {"recorded_at": moment, **body})
+        event_id, sequence = self._ids.new(moment), self.journal.last + len(self._entries) + 1
+        case_ref = None if kind in ABOUT_NO_CASE else os.urandom(16)
+        sealed = plain if case_ref is None else self._sealed(release, event_id, sequence, case_ref, plain)
+        envelope = {
+            "event_id": event_id,
+            "node": self.node.code,
+            "sequence": sequence,
+            "kind": kind,
+            "case_ref": case_ref,
+            "body_schema": release.fingerprint,
+            "body": sealed,
+        }
+        framed = single_object(latest("Envelope"), write(latest("Envelope"), envelope))
+        self._entries.append(Entry(sequence, digest, framed))
+        if len(self._entries) >= GROUP:
+            self.flush()
+        return event_id
+
+    def flush(self) -> None:
+        """Write what was added, safe on the disk."""
+        entries, records = self._entries, self._keys
+        self._entries, self._keys = [], []
+        if entries:
+            self.journal.append(entries, records)
+
+    def _sealed(self, release: Release, event_id: bytes, sequence: int, case_ref: bytes, plain: bytes) -> bytes:
+        case_key = seal.new_case_key()
+        self._keys.append(keys.of_case(self.node.epoch, self._epoch_secret, case_ref, case_key))
+        return seal.seal_body(
+            case_key,
+            body_schema=release.fingerprint,
+            event_id=event_id,
+            case_ref=case_ref,
+            sequence=sequence,
+            node=self.node.code,
+            body=plain,
+        )

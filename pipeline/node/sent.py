@@ -1,0 +1,75 @@
+"""How far a node's journal and keys were sent and acknowledged: `sent.json`, replaced as a whole after each group.
+
+Losing it, or being killed before it is written, only makes `sync` send again what the hub has: it knows a repeat.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+from pipeline.node.entries import NotWritten, replace
+from pipeline.node.journal import Journal
+from pipeline.node.node import Node
+from schemas.errors import Stops
+
+
+class OlderThanSent(Stops):
+    """The journal ends before what was sent from it: new events would take numbers that the hub has."""
+
+    exit_code = 70
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Number of the last event that was acknowledged, and the length of `keys.log` up to which it was.
+
+    `end` and `keys_end` are the offsets in raw.<node> and keys.<node> after the last acknowledged record: a topic that
+    ends before them has lost its tail. `mended` is such an offset too: what was sent again lies before it.
+    """
+
+    events: int = 0
+    keys: int = 0
+    end: int = 0
+    keys_end: int = 0
+    mended: int = 0
+
+
+def read(node: Node) -> Sent:
+    """Return how far it was sent; nothing where that is not known."""
+    try:
+        kept = json.loads((node.folder / "sent.json").read_text())
+        offsets = (int(kept.get(name, 0)) for name in ("end", "keys_end", "mended"))
+        return Sent(int(kept["events"]), int(kept["keys"]), *offsets)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Sent()
+
+
+def write(node: Node, sent: Sent) -> None:
+    """Keep how far it was sent, durably. NotWritten where the disk refuses."""
+    try:
+        replace(node.folder / "sent.json", json.dumps(asdict(sent)).encode())
+    except OSError as error:
+        raise NotWritten(
+            f"The disk refused to write in {node.folder} ({error.strerror}); free some space and run "
+            "`tocsin node sync` again: it repeats what it can't remember, and the hub drops repeats."
+        ) from error
+
+
+def open_journal(node: Node) -> Journal:
+    """Open the node's journal for writing. OlderThanSent where an old copy of it was put back."""
+    journal = Journal(node.journal)
+    try:
+        check(node, journal.last)
+    except OlderThanSent:
+        journal.close()
+        raise
+    return journal
+
+
+def check(node: Node, last: int) -> None:
+    """Refuse a journal whose last event is `last` where more was sent: OlderThanSent."""
+    kept = read(node).events
+    if last < kept:
+        raise OlderThanSent(
+            f"The journal of {node.code} ends at event {last}, but {kept} were sent: an old copy was put "
+            f"back. Restore the newest backup of {node.folder}; a new event would take a number that the hub has."
+        )

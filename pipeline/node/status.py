@@ -1,0 +1,62 @@
+"""What a node's folder holds, checked from the first event to the last."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.node import receipts, sent
+from pipeline.node.entries import Damaged
+from pipeline.node.journal import Reader
+from pipeline.node.node import Node
+
+
+@dataclass(frozen=True)
+class Status:
+    """`damage` is the sentence where an event could not be read, and `missing` the numbers not read.
+
+    `receipted` is how many events are settled at the hub, as of the last `sync`; `became` counts records by what the hub
+    made of them, `refused` has number (0: could not be read there) and reasons of each that it refused.
+    """
+
+    node: str
+    region: str
+    first: int
+    last: int
+    missing: int
+    sent: int
+    to_send: int
+    keys_to_send: int
+    cuts: list[dict[str, Any]]
+    rejected: dict[str, int]
+    damage: str | None
+    receipted: int
+    became: dict[str, int]
+    refused: list[tuple[int, list[str]]]
+
+
+def status(node: Node) -> Status:
+    """Read the whole journal and say how it stands; changes nothing."""
+    reader, kept, known = Reader(node.journal), sent.read(node), receipts.read(node)
+    last, found, keys, damage = reader.mark.last, 0, 0, None
+    try:
+        for entry in reader.read():
+            found = entry.sequence
+        keys = sum(1 for _ in reader.key_records(kept.keys))
+        sent.check(node, last)
+    except (Damaged, sent.OlderThanSent) as error:
+        damage = str(error)
+    return Status(
+        node=node.code,
+        region=node.region,
+        first=min(found, 1),
+        last=last,
+        missing=max(last - found, 0),
+        sent=kept.events,
+        to_send=max(last - kept.events, 0),
+        keys_to_send=keys,
+        cuts=reader.cuts(),
+        rejected=node.rejected(),
+        damage=damage,
+        receipted=known.numbers(last),
+        became=dict(known.counts),
+        refused=[(number, reasons.split()) for (number, _), reasons in sorted(known.refused.items())],
+    )

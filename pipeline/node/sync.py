@@ -1,0 +1,230 @@
+"""Send what the node recorded: keys first, then events in their order, each group acknowledged before the next.
+
+At least once from here: killed at any moment, `sync` sends a group again and the hub drops the repeat by number and id.
+An event is kept until its receipt: where the hub's log ends before what it had acknowledged, or a receipt names numbers
+as missing, what has no receipt is sent again. Everything is bounded in time; a broker that does not answer is one
+sentence.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice, takewhile
+from typing import Any, TypeVar
+
+from pipeline.node import receipts, sent
+from pipeline.node.journal import Busy, Entry, Lock, Reader
+from pipeline.node.node import Node
+from pipeline.node.receipts import Receipted
+from schemas.errors import NotSetUp, Unreachable
+from schemas.rows import read
+from schemas.wire import unframe
+
+GROUP = 1_000
+SECONDS = 30
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was sent and acknowledged: events `first` to `last` (0, 0 for none) and the number of key records.
+
+    `again` counts events that the hub had acknowledged before and has lost, or may have.
+    """
+
+    events: int
+    first: int
+    last: int
+    keys: int
+    again: int = 0
+
+
+def sync(node: Node, kafka: str, again: bool = False, step: Callable[[int], None] = lambda _: None) -> Outcome:
+    """Send all that is safe on the disk and was not acknowledged, or with `again` all; `step` hears of each group.
+
+    Errors: Busy (another sync of this node), NotSetUp (no such topics), Unreachable (within about a minute).
+    """
+    lock = Lock(node.folder / "sync.lock", f"Another `tocsin node sync` of {node.code} is running; wait for it.")
+    try:
+        _settle(node)
+        with _broker(kafka, node) as broker:
+            start, more = _start(node, broker.receipted, broker.ends, again)
+            return _send(node, start, broker, step, more)
+    finally:
+        lock.close()
+
+
+def _settle(node: Node) -> None:
+    """Cut a torn tail and count what is whole behind the mark; an import that runs now has done so."""
+    try:
+        sent.open_journal(node).close()
+    except Busy:
+        return
+
+
+def _start(node: Node, known: Receipted, ends: tuple[int, int], again: bool) -> tuple[sent.Sent, list[range]]:
+    """Return from where to send, and what to send again before it; `ends` are those of raw.<node> and keys.<node> now.
+
+    A hub that has read beyond the end of a log that lost its tail reads on only where it had stopped. So the log is
+    filled with repeats until it is as long as it was, and a group more for what was never acknowledged.
+    """
+    if again:
+        return sent.Sent(), []
+    kept, (raw, keys) = sent.read(node), ends
+    acknowledged = min(max(kept.events, known.through), Reader(node.journal).mark.last)
+    lacking = max(kept.end, known.end) - raw
+    if lacking <= 0:
+        mending = known.missing if known.end >= kept.mended else ()
+        numbers = [range(first, min(last, kept.events) + 1) for first, last in mending]
+        return sent.Sent(kept.events, kept.keys if keys >= kept.keys_end else 0), [one for one in numbers if one]
+    fill = lacking + GROUP
+    first = max(1, min(known.first_unsettled(), acknowledged + 1 - fill))
+    rounds = -(-max(fill - (acknowledged + 1 - first), 0) // acknowledged) if acknowledged else 0
+    return sent.Sent(acknowledged, 0), [range(1, acknowledged + 1)] * rounds + [range(first, acknowledged + 1)]
+
+
+def _send(
+    node: Node, start: sent.Sent, broker: "_Broker", step: Callable[[int], None], again: Iterable[range] = ()
+) -> Outcome:
+    reader = Reader(node.journal)
+    # The end is read first: the keys of the events up to there are on the disk, those of later events may not be.
+    last = reader.mark.last
+    keys, position, repeated = 0, start, 0
+    for records in _groups(reader.key_records(start.keys)):
+        end = broker.send(f"keys.{node.code}", [(key, value or None) for _, key, value in records])
+        position = replace(position, keys=records[-1][0], keys_end=end)
+        sent.write(node, _furthest(node, position))
+        keys += len(records)
+    for events in _groups(chain.from_iterable(_numbered(reader, numbers) for numbers in again)):
+        end = broker.send(f"raw.{node.code}", [_keyed(entry) for entry in events])
+        repeated += len(events)
+        position = replace(position, end=end, mended=end)
+    if repeated:
+        sent.write(node, _furthest(node, position))
+    for events in _groups(takewhile(lambda entry: entry.sequence <= last, reader.read(start.events + 1))):
+        end = broker.send(f"raw.{node.code}", [_keyed(entry) for entry in events])
+        position = replace(position, events=events[-1].sequence, end=end)
+        sent.write(node, _furthest(node, position))
+        step(len(events))
+    count = position.events - start.events
+    return Outcome(count, start.events + 1 if count else 0, position.events if count else 0, keys, repeated)
+
+
+def _numbered(reader: Reader, numbers: range) -> Iterator[Entry]:
+    return islice(reader.read(numbers.start), len(numbers))
+
+
+def _furthest(node: Node, position: sent.Sent) -> sent.Sent:
+    """Return the position, not before the one that is kept: sending again takes nothing back."""
+    kept = sent.read(node)
+    return sent.Sent(**{name: max(value, getattr(position, name)) for name, value in asdict(kept).items()})
+
+
+def _groups(items: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while group := list(islice(iterator, GROUP)):
+        yield group
+
+
+def _keyed(entry: Entry) -> tuple[bytes, bytes]:
+    """Return the record of an event: its case's reference as the key, empty where it is about no case."""
+    return read(*unframe(entry.envelope))["case_ref"] or b"", entry.envelope
+
+
+@dataclass(frozen=True)
+class _Broker:
+    """What the broker has now: `receipted`, the `ends` of raw.<node> and keys.<node>; and the way to send more."""
+
+    kafka: str
+    producer: Any
+    receipted: Receipted
+    ends: tuple[int, int]
+
+    def send(self, topic: str, records: list[tuple[bytes, bytes | None]]) -> int:
+        """Send the records to the topic's one partition, wait until the broker has them all, and return the offset after them."""
+        with _answering(self.kafka):
+            futures = [self.producer.send(topic, value=value, key=key, partition=0) for key, value in records]
+            self.producer.flush(timeout=SECONDS)
+            return max(int(future.get(timeout=SECONDS).offset) for future in futures) + 1
+
+
+@contextmanager
+def _broker(kafka: str, node: Node) -> Iterator[_Broker]:
+    """Yield a broker that has the node's topics, behind an idempotent producer."""
+    logging.getLogger("kafka").setLevel(logging.CRITICAL + 1)
+    with _answering(kafka):
+        _check_topics(kafka, node)
+        receipted, ends = _read(kafka, node)
+        producer = _producer(kafka, node)
+    try:
+        yield _Broker(kafka, producer, receipted, ends)
+    finally:
+        producer.close(timeout=1)
+
+
+def _read(kafka: str, node: Node) -> tuple[Receipted, tuple[int, int]]:
+    """Return the node's receipts, and where raw.<node> and keys.<node> end."""
+    from kafka import KafkaConsumer, TopicPartition
+
+    client = KafkaConsumer(
+        bootstrap_servers=kafka,
+        client_id=f"tocsin.node.{node.code}",
+        enable_auto_commit=False,
+        bootstrap_timeout_ms=SECONDS * 500,
+        request_timeout_ms=SECONDS * 500,
+    )
+    try:
+        places = [TopicPartition(f"{name}.{node.code}", 0) for name in ("raw", "keys")]
+        found = client.end_offsets(places)
+        return receipts.follow(node, client, SECONDS), (found[places[0]], found[places[1]])
+    finally:
+        client.close()
+
+
+@contextmanager
+def _answering(kafka: str) -> Iterator[None]:
+    """Make every error of Kafka and of the network one of ours."""
+    from kafka.errors import KafkaError
+
+    try:
+        yield
+    except (KafkaError, OSError, ValueError) as error:  # ValueError: a HOST:PORT that is none
+        raise Unreachable(
+            f"Kafka at {kafka} does not answer ({type(error).__name__}); what it acknowledged is kept. "
+            "Check the network and `tocsin status`, then run `tocsin node sync` again."
+        ) from error
+
+
+def _producer(kafka: str, node: Node) -> Any:
+    from kafka import KafkaProducer
+
+    return KafkaProducer(
+        bootstrap_servers=kafka,
+        client_id=f"tocsin.node.{node.code}",
+        enable_idempotence=True,
+        acks="all",
+        allow_auto_create_topics=False,
+        batch_size=256 << 10,
+        linger_ms=5,
+        bootstrap_timeout_ms=SECONDS * 500,
+        max_block_ms=SECONDS * 500,
+        request_timeout_ms=SECONDS * 500,
+        delivery_timeout_ms=SECONDS * 1_000,
+    )
+
+
+def _check_topics(kafka: str, node: Node) -> None:
+    from kafka.admin import KafkaAdminClient
+
+    admin = KafkaAdminClient(
+        bootstrap_servers=kafka, bootstrap_timeout_ms=SECONDS * 500, request_timeout_ms=SECONDS * 500
+    )
+    try:
+        missing = {f"{name}.{node.code}" for name in ("raw", "keys", "receipts")} - set(admin.list_topics())
+    finally:
+        admin.close()
+    if missing:
+        raise NotSetUp(
+            f"Kafka at {kafka} has no topic {min(missing)}; run `tocsin up` there to make the topics of {node.code}."
+        )

@@ -1,0 +1,113 @@
+"""Readers of the log that go on from where they were, and whether something has gone past an offset."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.errors import KafkaError
+
+from pipeline.log import Entry, consumer, polled
+from schemas.errors import NotSetUp, Unreachable
+
+WAIT_MS = 200
+
+Place = tuple[str, int]
+
+
+@contextmanager
+def answering(kafka: str) -> Iterator[None]:
+    """Make every error of Kafka one of ours."""
+    try:
+        yield
+    except KafkaError as error:
+        raise Unreachable(f"Kafka at {kafka} does not answer ({error}); the worker begins anew.") from error
+
+
+class Tail:
+    """A read-committed reader of whole topics, without a group; `back` begins that many offsets before each end."""
+
+    def __init__(self, kafka: str, *names: str, back: int | None = None) -> None:
+        self._client = consumer(kafka)
+        self._places = [place for name in names for place in _partitions(self._client, name)]
+        self._client.assign(self._places)
+        first = self._client.beginning_offsets(self._places)
+        ends = self._client.end_offsets(self._places)
+        self._first = {p: first[p] if back is None else max(first[p], ends[p] - back) for p in self._places}
+        self.whole = self._first == first
+        for place, offset in self._first.items():
+            self._client.seek(place, offset)
+
+    def some(self, limit: int, wait_ms: int = WAIT_MS) -> list[Entry]:
+        """Return what comes next, at most `limit` records; nothing where nothing came within the wait."""
+        return polled(self._client, wait_ms, limit)
+
+    def until(self, ends: dict[Place, int]) -> Iterator[Entry]:
+        """Yield everything before these ends."""
+        while any(self._client.position(TopicPartition(*place)) < end for place, end in ends.items()):
+            yield from self.some(5_000)
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._client.close()
+
+
+class Probe:
+    """Asks the broker where partitions end, and whether records lie between two offsets."""
+
+    def __init__(self, kafka: str) -> None:
+        self._client = consumer(kafka, committed=True)
+        self._raw = consumer(kafka, committed=False)
+
+    def ends(self, names: Iterable[str]) -> dict[Place, int]:
+        """Return the high watermark of every partition: all that is committed by now lies before it."""
+        places = [place for name in names for place in _partitions(self._raw, name)]
+        return {(place.topic, place.partition): end for place, end in self._raw.end_offsets(places).items()}
+
+    def passed(self, place: Place, position: int, end: int) -> bool:
+        """Return whether no record between `position` and `end` is, or may yet become, visible.
+
+        Markers of transactions and what was aborted take offsets too, so a reader that has everything may stand
+        before the end.
+        """
+        if position >= end:
+            return True
+        at = TopicPartition(*place)
+        self._client.assign([at])
+        self._client.seek(at, position)
+        while self._client.position(at) < end:
+            before = self._client.position(at)
+            if found := polled(self._client, WAIT_MS, 1):
+                return bool(found[0].offset >= end)
+            if self._client.position(at) == before:
+                return False  # a transaction is open there
+        return True
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._client.close()
+        self._raw.close()
+
+
+def record_at(kafka: str, place: Place, offset: int) -> Entry:
+    """Return the one record at an offset; NotSetUp where the log does not have it any more."""
+    client = consumer(kafka)
+    at = TopicPartition(*place)
+    try:
+        client.assign([at])
+        client.seek(at, offset)
+        for entry in polled(client, 10_000, 1):
+            if entry.offset == offset:
+                return entry
+    finally:
+        client.close()
+    raise NotSetUp(
+        f"{place[0]}-{place[1]} has no record at {offset} any more; restore the topic from the broker's backup."
+    )
+
+
+def _partitions(client: Any, name: str) -> list[TopicPartition]:
+    found = client.partitions_for_topic(name)
+    if not found:
+        raise NotSetUp(f"Kafka has no topic {name}; run `tocsin up` to make it.")
+    return [TopicPartition(name, number) for number in sorted(found)]

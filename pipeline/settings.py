@@ -1,0 +1,15 @@
+"""Where the data folder is; the one place that reads the environment.
+
+A command reads its settings when it runs, never at import.
+"""
+
+import os
+from pathlib import Path
+
+
+def default_data() -> Path:
+    """Return the data folder: `TOCSIN_DATA`, else the platform's place for a user's data."""
+    if chosen := os.environ.get("TOCSIN_DATA"):
+        return Path(chosen).expanduser().resolve()
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "tocsin"

@@ -1,0 +1,121 @@
+"""The whole story of one event, read back from the log, the ledgers and the tables; nothing is indexed beside them.
+
+node and number → topic and offset → batch of refine → accepted or quarantined → batch of merge → hub and its links
+→ file and Delta version. Each step is a dict; a step that is not reached is absent, and `ends` says why.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.log import Entry, read, topics
+from schemas import seal
+from schemas.errors import BadInput, Quarantines
+from schemas.rows import read as read_row
+from schemas.wire import unframe
+
+Step = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tracer:
+    """`kafka` is host:port; `secrets` are the regions' minting keys; `files` finds the file of (topic, event, offset)."""
+
+    kafka: str
+    secrets: Mapping[str, bytes]
+    files: Callable[[str, str, int], Step | None]
+
+    def story(self, event_id: bytes) -> Step:
+        """Return the steps of one event.
+
+        Raises BadInput where no topic of any node holds the event.
+        """
+        copies = list(self._with_id(event_id, *topics(self.kafka, "raw.")))
+        if not copies:
+            raise BadInput(
+                f"No node has sent an event {event_id.hex()}; on the node, `tocsin node status` says what is still to be sent."
+            )
+        first, envelope = copies[0]
+        story: Step = {
+            "event_id": event_id.hex(),
+            "node": {"code": envelope["node"], "sequence": envelope["sequence"], "kind": envelope["kind"]},
+            "raw": [{"topic": e.topic, "partition": e.partition, "offset": e.offset} for e, _ in copies],
+            "refine": self._batch("ledger.refine", first),
+        }
+        if "batch" not in story["refine"]:
+            return {**story, "ends": "refine has not read it yet: is `tocsin worker refine` running?"}
+        return {**story, **self._after_refine(event_id, first)}
+
+    def _with_id(self, event_id: bytes, *names: str) -> Iterator[tuple[Entry, Step]]:
+        for entry in read(self.kafka, *names):
+            row = self._row(entry, {"Envelope", "IncidentAccepted", "PatternAccepted"})
+            if row and row["event_id"] == event_id:
+                yield entry, row
+
+    def _row(self, entry: Entry, names: set[str]) -> Step | None:
+        try:
+            release, body = unframe(entry.value or b"")
+            return read_row(release, body) | {"event": release.name} if release.name in names else None
+        except Quarantines:
+            return None
+
+    def _batch(self, ledger: str, entry: Entry) -> Step:
+        lane = f"{entry.topic}-{entry.partition}"
+        for record in read(self.kafka, ledger):
+            row = self._row(record, {"BatchCommitted"})
+            if row and row["lane"] == lane and row["start"] <= entry.offset < row["end"]:
+                batch = {"lane": lane, "start": row["start"], "end": row["end"], "counts": row["counts"]}
+                return {
+                    "batch": batch,
+                    "ledger": f"{ledger}[{record.partition}]@{record.offset}",
+                    "suite": row["suite"],
+                }
+        return {}
+
+    def _after_refine(self, event_id: bytes, raw: Entry) -> Step:
+        for entry in read(self.kafka, "quarantine"):
+            row = self._row(entry, {"Quarantined"})
+            if row and (row["topic"], row["partition"], row["offset"]) == (raw.topic, raw.partition, raw.offset):
+                return {"quarantined": {"offset": entry.offset, "reasons": row["reasons"]}, **self._filed(entry, row)}
+        accepted = list(self._with_id(event_id, "accepted"))
+        if not accepted:
+            return {
+                "ends": "refine counted it and passed nothing on: the batch's counts say what became of its records"
+            }
+        places = [{"partition": e.partition, "offset": e.offset, "area": row["area"]} for e, row in accepted]
+        return {"accepted": places, "rules": "all passed", **self._after_merge(event_id, accepted)}
+
+    def _after_merge(self, event_id: bytes, accepted: list[tuple[Entry, Step]]) -> Step:
+        firsts = {entry.partition: entry for entry, _ in accepted}
+        batches = [self._batch("ledger.merge", entry) for entry in firsts.values()]
+        if not all(batches):
+            return {"ends": "merge has not read it yet: is `tocsin worker merge` running?"}
+        hubs = [self._hub(region, event_id) for region in self.secrets]
+        found = [hub for hub in hubs if hub]
+        return {"merge": batches, "hubs": found} if found else {"merge": batches, "ends": "its area is in no region"}
+
+    def _hub(self, region: str, event_id: bytes) -> Step | None:
+        minted = seal.mint(self.secrets[region], event_id)
+        topic = f"hub.{region}"
+        hub: Step = {"region": region, "id": minted.hex(), "linked_to": [], "probable_duplicates": []}
+        shared = False
+        names = {"IncidentShared", "PatternShared", "PatternLinked", "ProbableDuplicate"}
+        for entry in read(self.kafka, topic):
+            row = self._row(entry, names)
+            if row is None:
+                continue
+            match row:
+                case {"event": "IncidentShared", "incident_id": i} | {"event": "PatternShared", "pattern_id": i} if (
+                    i == minted
+                ):
+                    shared = True
+                    hub |= {"topic": topic, "offset": entry.offset, **self._filed(entry, row)}
+                case {"event": "PatternLinked", "incident_id": a, "pattern_id": b} if minted in (a, b):
+                    hub["linked_to"].append((b if a == minted else a).hex())
+                case {"event": "ProbableDuplicate", "first_id": a, "second_id": b} if minted in (a, b):
+                    hub["probable_duplicates"].append((b if a == minted else a).hex())
+        return hub if shared else None
+
+    def _filed(self, entry: Entry, row: Step) -> Step:
+        filed = self.files(entry.topic, row["event"], entry.offset)
+        return {"table": filed} if filed else {"ends": "not in a table yet: is `tocsin worker sink` running?"}

@@ -1,0 +1,159 @@
+"""What the records of one node's `keys.<node>` say, folded: which cases can be opened, and which are forgotten.
+
+The topic is compacted, so only the last record of each key counts, and reading all of it again gives the same keyring as
+following it live. A tombstone on a case forgets the case; a tombstone on an epoch forgets every case whose key was not
+wrapped anew. Nothing here is ever written to a disk.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from schemas import kernels, rows, seal
+from schemas.columns import Blob, compile, decode  # noqa: A004
+from schemas.errors import Quarantines
+from schemas.keyring import REF, Keyring, Numbers, Octets
+from schemas.released import latest
+from schemas.unseal import KEY, TAG, unwrap_batch
+from schemas.wire import single_object_prefix, unframe
+
+EPOCH = b"epoch:"
+EPOCH_DIGITS = 9
+
+Refused = list[tuple[bytes, str]]
+
+
+class NodeKeys:
+    """One node's keys as a region's worker sees them; `privates`: region's code to its private key (32 bytes)."""
+
+    def __init__(self, privates: Mapping[str, bytes], keyring: Keyring | None = None) -> None:
+        self.keyring = Keyring() if keyring is None else keyring
+        self._privates = privates
+        self._epochs: dict[int, bytes] = {}
+        self._wrapped = Keyring(KEY + TAG)
+
+    def __len__(self) -> int:
+        """Return the number of cases that can be opened."""
+        return len(self.keyring)
+
+    def read(self, keys: Blob, values: Blob) -> Refused:
+        """Fold n records in their order, an empty value being a tombstone; return key and reason of each that is refused.
+
+        Reasons: `keys.malformed`, `keys.other_region`, `seal.broken`, and those of the decoder. A refused record takes
+        the key of its case away, as it does for whoever reads the compacted topic from its start.
+        """
+        refused: Refused = []
+        named = _begin_with(keys, EPOCH)
+        touched = self._read_epochs([(keys.item(i), values.item(i)) for i in np.flatnonzero(named).tolist()], refused)
+        changed = self._read_cases(keys, values, np.flatnonzero(~named), refused)
+        for epoch in touched:
+            self.keyring.drop_epoch(epoch)
+        waiting = np.zeros(len(self._wrapped.refs), np.bool_)
+        for rows_of in (changed, *map(self._wrapped.under, touched)):
+            waiting[rows_of] = True
+        self._open(np.flatnonzero(waiting), refused)
+        return refused
+
+    def _read_epochs(self, records: list[tuple[bytes, bytes]], refused: Refused) -> set[int]:
+        """Take or forget epoch keys; return the epochs that changed."""
+        before = dict(self._epochs)
+        for key, value in records:
+            digits = key.removeprefix(EPOCH)
+            if not (digits.isdigit() and len(digits) <= EPOCH_DIGITS):
+                refused.append((key, "keys.malformed"))
+                continue
+            self._epochs.pop(int(digits), None)
+            try:
+                if value:
+                    self._epochs[int(digits)] = self._epoch_key(int(digits), value)
+            except Quarantines as error:
+                refused.append((key, error.reason))
+        return {epoch for epoch in {*before, *self._epochs} if before.get(epoch) != self._epochs.get(epoch)}
+
+    def _epoch_key(self, number: int, value: bytes) -> bytes:
+        """Return the epoch's key of 32 bytes. Errors: Quarantines."""
+        release, body = unframe(value)
+        if release.name != "EpochKey":
+            raise Quarantines("keys.malformed")
+        record = rows.read(release, body)
+        if record["epoch"] != number:
+            raise Quarantines("keys.malformed")
+        if record["region"] not in self._privates:
+            raise Quarantines("keys.other_region")
+        return seal.open_epoch(self._privates[record["region"]], record["sealed"])
+
+    def _read_cases(self, keys: Blob, values: Blob, chosen: Numbers, refused: Refused) -> Numbers:
+        """Take or forget wrapped keys; return the rows of those that are new in what is held wrapped."""
+        prefix = single_object_prefix(latest("CaseKey"))
+        sized = (keys.ends - keys.starts)[chosen] == REF
+        framed = chosen[sized & _begin_with(values, prefix)[chosen]]
+        columns = decode(
+            compile(latest("CaseKey")), values.data, values.starts[framed] + len(prefix), values.ends[framed]
+        )
+        good = framed[columns.status == 0]
+        bad = np.flatnonzero(columns.status).tolist()
+        codes = dict(zip(framed[bad].tolist(), map(columns.reason, bad), strict=True))
+        other = np.ones(len(keys), np.bool_)
+        other[good] = False
+        for row in chosen[other[chosen]].tolist():
+            if len(value := values.item(row)):
+                refused.append((keys.item(row), codes.get(row) or _why(value)))
+        given = np.flatnonzero(columns.status == 0)
+        refs, wrapped = _matrix(keys.data, keys.starts[good], REF), columns.spans("wrapped")[given, 0]
+        epochs, sealed = columns.ints("epoch")[given], _matrix(columns.data, wrapped, KEY + TAG)
+        for first, end, gone in _in_order(good, chosen[sized & other[chosen]]):
+            self._wrapped.put(refs[first:end], sealed[first:end], epochs[first:end])
+            for row in gone:
+                self._wrapped.drop(keys.item(row))
+                self.keyring.drop(keys.item(row))
+        found = self._wrapped.find(refs)
+        return found[found >= 0]
+
+    def _open(self, waiting: Numbers, refused: Refused) -> None:
+        """Unwrap what can be unwrapped now; the rest waits for its epoch, and cannot be opened."""
+        held = self._wrapped
+        for epoch in sorted(set(held.epochs[waiting].tolist())):
+            rows = waiting[held.epochs[waiting] == epoch]
+            opened, good = np.zeros((len(rows), KEY), np.uint8), np.zeros(len(rows), np.bool_)
+            if epoch in self._epochs:
+                opened, good = unwrap_batch(self._epochs[epoch], held.refs[rows], held.keys[rows])
+                refused += [(held.refs[row].tobytes(), "seal.broken") for row in rows[~good]]
+            self.keyring.drop_rows(self.keyring.find(held.refs[rows[~good]]))
+            self.keyring.put(held.refs[rows[good]], opened[good], epoch)
+
+
+def _in_order(good: Numbers, gone: Numbers) -> Iterator[tuple[int, int, list[int]]]:
+    """Yield (first, end, rows): of the good rows the next to put, then the rows to drop that come right after them."""
+    places = np.searchsorted(good, gone)
+    first = 0
+    for end in np.unique(places).tolist():
+        yield first, end, gone[places == end].tolist()
+        first = end
+    yield first, len(good), []
+
+
+def _begin_with(blob: Blob, prefix: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Return bool[n]: which items begin with the prefix."""
+    long = np.flatnonzero(blob.ends - blob.starts >= len(prefix))
+    found = np.zeros(len(blob), np.bool_)
+    found[long] = (_matrix(blob.data, blob.starts[long], len(prefix)) == np.frombuffer(prefix, np.uint8)).all(axis=1)
+    return found
+
+
+def _why(value: bytes) -> str:
+    """Return why a record is no case's key."""
+    try:
+        unframe(value)
+    except Quarantines as error:
+        return error.reason
+    return "keys.malformed"
+
+
+def _matrix(data: Octets, starts: Numbers, width: int) -> Octets:
+    """Return uint8[n, width]: the bytes that lie from `starts` int64[n] on."""
+    out = np.empty(len(starts) * width, np.uint8)
+    kernels.gather(data, np.stack([starts, starts + width], axis=1), np.arange(len(starts) + 1) * width, out)
+    return out.reshape(-1, width)
+
+
+__all__ = ["NodeKeys"]

@@ -1,0 +1,84 @@
+"""Bodies of a batch: opened with the case's key, decoded, and judged by the rules; what is left is accepted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from quality.compiled import refused
+from schemas.columns import Blob, Columns, compile, decode  # noqa: A004
+from schemas.keyring import Keyring
+from schemas.released import Release
+from schemas.unseal import open_batch
+from streams.envelopes import Envelopes
+from streams.frames import versions
+from streams.names import Longs, Octets
+
+Sort = Literal["incident", "pattern"]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Accepted bodies of one release: `rows` int64[k] of `columns`, and the `records` int64[k] of the batch they are."""
+
+    release: Release
+    columns: Columns
+    rows: Longs
+    records: Longs
+
+
+# Bodies of records that are wanted: (envelopes, their records and columns of one version, wanted records int64[k], keys)
+# to (records that opened int64[j], data, where in it their bodies lie int64[j, 2]); the others are refused.
+Opener: TypeAlias = Callable[[Envelopes, tuple[Longs, Columns], Longs, Keyring], tuple[Longs, Octets, Longs]]
+
+
+def incidents(found: Envelopes, wanted: Longs, keyring: Keyring, opened: Opener) -> list[Judged]:
+    """Return the accepted incidents of the records `wanted`; reasons of the others go to `found`."""
+    judged: list[Judged] = []
+    for group in found.groups:
+        records, data, spans = opened(found, group, wanted[np.isin(wanted, group[0])], keyring)
+        judged += _judge(found, "incident", records, data, spans)
+    return judged
+
+
+def sealed(
+    found: Envelopes, group: tuple[Longs, Columns], records: Longs, keyring: Keyring
+) -> tuple[Longs, Octets, Longs]:
+    """Open sealed bodies, each under the key of its case; see `Opener`."""
+    keys = keyring.find_in(found.data, found.case[records])
+    found.refuse(records[keys < 0], "seal.no_key")
+    records, keys = records[keys >= 0], keys[keys >= 0]
+    bodies, good = open_batch(group[1], np.searchsorted(group[0], records), keyring, keys)
+    found.refuse(records[~good], "seal.broken")
+    return records[good], bodies.data, _spans(bodies)[good]
+
+
+def patterns(found: Envelopes, wanted: Longs) -> list[Judged]:
+    """Return the accepted patterns of the records `wanted`; reasons of the others go to `found`."""
+    return _judge(found, "pattern", wanted, found.data, found.body[wanted])
+
+
+def _spans(blob: Blob) -> Longs:
+    return np.stack([blob.starts, blob.ends], axis=1)
+
+
+def _judge(found: Envelopes, sort: Sort, records: Longs, data: Octets, spans: Longs) -> list[Judged]:
+    judged = []
+    for release in versions({"incident": "IncidentReported", "pattern": "PatternObserved"}[sort]):
+        chosen = found.schema[records] == release.id
+        if chosen.any():
+            columns = decode(compile(release, (sort,)), data, spans[chosen, 0], spans[chosen, 1])
+            judged.append(_of_release(found, sort, columns, records[chosen]))
+    return judged
+
+
+def _of_release(found: Envelopes, sort: Sort, columns: Columns, records: Longs) -> Judged:
+    """Judge bodies by their release, int64[k] `records` of the batch."""
+    for row in np.flatnonzero(columns.status).tolist():
+        found.add(int(records[row]), [columns.reason(row)])
+    broken, codes = refused(sort, columns)
+    for row, reasons in zip(broken.tolist(), codes, strict=True):
+        found.add(int(records[row]), reasons)
+    rows = np.flatnonzero(~found.refused[records])
+    return Judged(columns.layout.release, columns, rows, records[rows])

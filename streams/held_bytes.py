@@ -1,0 +1,119 @@
+"""What a batch added to a lane of merge, in bytes, and the way back; a snapshot is what the empty lane lacks."""
+
+import numpy as np
+
+from streams import names, profiles, runs
+from streams.held import PATTERN, Held, enter_patterns
+from streams.names import Names
+from streams.profiles import PROFILE
+from streams.runs import Runs
+from streams.state import Column, pack, unpack
+
+Marks = tuple[int, int, int, int, int, int]
+NOTHING: Marks = (0, 0, 0, 0, 0, 0)
+PROFILE_COLUMNS = ("party", "category", "forms", "counts")
+PATTERN_COLUMNS = ("a", "b", "lo", "hi", "party", "area", "forms", "category")
+NAME_TYPES = ["<u2", "u1"] * 3
+RUN_TYPES = ["<i8", "u1", "u1", "u1"]
+
+
+def marks(held: Held) -> Marks:
+    """Return how far the lane is filled: areas, parties, nodes, profiles, incidents, patterns."""
+    named = held.areas.count, held.parties.count, held.nodes.count
+    return *named, held.profiles.count, held.incidents.count, held.pattern_count
+
+
+def changes(held: Held, since: Marks = NOTHING) -> bytes:
+    """Return what was added since `marks(held)` was `since`."""
+    if since == NOTHING:
+        runs.compact(held.incidents)
+    columns: list[Column] = []
+    for table, first in zip((held.areas, held.parties, held.nodes), since, strict=False):
+        columns += _named(table, first)
+    rows = held.profiles.rows[since[3] : held.profiles.count]
+    columns += [rows[name].reshape(-1) for name in PROFILE_COLUMNS]
+    columns += _sorted(held.incidents, since[4])
+    patterns = held.patterns[since[5] : held.pattern_count]
+    return pack([*columns, *(patterns[name] for name in PATTERN_COLUMNS)])
+
+
+def apply(held: Held, delta: bytes) -> Held:
+    """Add to the lane what `changes` gave; the lane must stand where it stood then."""
+    types = [*NAME_TYPES, *_types(PROFILE, PROFILE_COLUMNS), *RUN_TYPES, *_types(PATTERN, PATTERN_COLUMNS)]
+    columns = iter(unpack(delta, types))
+    for table in (held.areas, held.parties, held.nodes):
+        names.add(table, _split(next(columns), next(columns).tobytes()))
+    profiles.number(held.profiles, _table(PROFILE, {name: next(columns) for name in PROFILE_COLUMNS}))
+    _load(held, next(columns), next(columns), next(columns), next(columns))
+    enter_patterns(held, _table(PATTERN, dict(zip(PATTERN_COLUMNS, columns, strict=True))))
+    return held
+
+
+def undo(held: Held, since: Marks) -> None:
+    """Take the lane back to where it was: slow, and only after a failure."""
+    held.areas, held.parties, held.nodes = (
+        _first(table, count) for table, count in zip((held.areas, held.parties, held.nodes), since, strict=False)
+    )
+    rows, held.profiles = held.profiles.rows[: since[3]], profiles.Profiles()
+    profiles.number(held.profiles, rows)
+    runs.cut(held.incidents, since[4])
+    patterns, held.pattern_count, held.link_count = held.patterns[: since[5]], 0, 0
+    held.pattern_slots[:], held.reach[:] = 0, 0
+    enter_patterns(held, patterns.copy())
+
+
+def _sorted(held: Runs, first: int) -> list[Column]:
+    """Return the runs from incident `first` on: their lengths, then ids, steps of keys, and profiles, byte by byte."""
+    sizes = np.diff([start for start in held.starts if start >= first])
+    ids, keys, codes = (table[first : held.count] for table in (held.ids, held.keys, held.codes))
+    return [sizes.astype("<i8"), _planes(ids), _planes(np.diff(keys, prepend=np.int64(0))), _planes(codes)]
+
+
+def _load(held: Held, sizes: Column, ids: Column, steps: Column, codes: Column) -> None:
+    if len(sizes):
+        runs.compact(held.incidents)
+    ids, keys = _joined(ids, 16).view("<u8").reshape(-1, 2), np.cumsum(_joined(steps, 8).view("<i8").reshape(-1))
+    codes = _joined(codes, 4).view("<u4").reshape(-1)
+    briefs = profiles.briefs(held.profiles.rows)[codes]
+    runs.load(held.incidents, ids, keys, codes, briefs, sizes.tolist())
+
+
+def _planes(column: Column) -> Column:
+    """Return the first bytes of all rows, then the second: alike ones lie together, which packs to half."""
+    rows = (
+        np.ascontiguousarray(column)
+        .view(np.uint8)
+        .reshape(-1, column.itemsize * (column.shape[1] if column.ndim > 1 else 1))
+    )
+    return np.ascontiguousarray(rows.T).reshape(-1)
+
+
+def _joined(planes: Column, width: int) -> Column:
+    return np.ascontiguousarray(planes.reshape(width, -1).T)
+
+
+def _named(table: Names, first: int) -> list[Column]:
+    bounds = table.bounds[first : table.count + 1]
+    return [np.diff(bounds).astype("<u2"), table.text[bounds[0] : bounds[-1]]]
+
+
+def _split(lengths: Column, text: bytes) -> list[bytes]:
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return [text[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
+
+
+def _first(table: Names, count: int) -> Names:
+    kept = names.empty()
+    names.add(kept, names.listed(table, 0, count))
+    return kept
+
+
+def _types(dtype: np.dtype[np.void], columns: tuple[str, ...]) -> list[str]:
+    return [dtype[name].base.str for name in columns]
+
+
+def _table(dtype: np.dtype[np.void], columns: dict[str, Column]) -> Column:
+    table = np.zeros(len(columns[next(iter(columns))]), dtype)
+    for name, column in columns.items():
+        table[name] = column.reshape(table[name].shape)
+    return table

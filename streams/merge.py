@@ -1,0 +1,104 @@
+"""merge: accepted incidents and patterns of an area meet, and each regional hub receives what belongs to it.
+
+One lane is one partition of `accepted`. Either side may be late; the union of what a lane puts out is the same for
+any order of arrival and any batching: a link or probable duplicate depends on its two sides alone and is found when
+the later of them comes. A lane holds its whole history: 34 bytes an incident.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import NotSetUp
+from schemas.places import regions
+from streams import held_bytes
+from streams.arrivals import INCIDENTS, PATTERNS, Arrived, Batch, bring_incidents, bring_patterns, read
+from streams.base import Outcome, Records
+from streams.duplicates import flag
+from streams.held import Held
+from streams.match import fit_incidents, fit_late_patterns
+from streams.names import Ints
+from streams.quarantine import failed, quarantined
+from streams.runs import compact
+from streams.sharing import News, share
+
+SECRET_BYTES = 32
+
+
+class Merge:
+    """The stage; `secrets` has the 32 bytes of every region, under which its ids are minted."""
+
+    name = "merge"
+
+    def __init__(self, secrets: Mapping[str, bytes]) -> None:
+        lacking = [region.code for region in regions() if len(secrets.get(region.code, b"")) != SECRET_BYTES]
+        if lacking:
+            raise NotSetUp(f"No secret of 32 bytes for {', '.join(lacking)}: run tocsin up, which makes them.")
+        self._secrets = {region.code: secrets[region.code] for region in regions()}
+
+    def empty(self, lane: str) -> Held:  # noqa: ARG002
+        """Return the state of a lane that has seen nothing."""
+        return Held()
+
+    def step(self, state: Held, records: Records, side: Any = None) -> tuple[Held, Outcome]:  # noqa: ARG002
+        """Fold one batch; on any error the state is as before. Counts: see `_counts`."""
+        batch, marks = read(records), held_bytes.marks(state)
+        try:
+            news = _meet(state, batch)
+            outputs = share(news, self._secrets) + quarantined(records, batch.refused, batch.reasons)
+            delta = held_bytes.changes(state, marks)
+        except BaseException:
+            held_bytes.undo(state, marks)
+            raise
+        return state, Outcome(outputs, _counts(records, batch, news), delta)
+
+    def refuse(self, state: Held, records: Records, error: Exception) -> tuple[Held, Outcome]:  # noqa: ARG002
+        """Send records on which `step` fails to quarantine, with the reason `stage.failed`."""
+        return state, Outcome(
+            failed(records), {"quarantined": len(records)}, held_bytes.changes(state, held_bytes.marks(state))
+        )
+
+    def restore(self, state: Held, delta: bytes) -> Held:
+        """Add a batch's delta."""
+        return held_bytes.apply(state, delta)
+
+    def freeze(self, state: Held) -> bytes:
+        """Return the snapshot."""
+        return held_bytes.changes(state)
+
+    def thaw(self, frozen: bytes) -> Held:
+        """Return the state of a snapshot."""
+        return held_bytes.apply(Held(), frozen)
+
+
+def _meet(state: Held, batch: Batch) -> News:
+    """Enter a batch: its patterns among the incidents before it, then its incidents among all patterns."""
+    compact(state.incidents)  # numbers of incidents hold from here on
+    first_pattern, first_incident = state.pattern_count, state.incident_count
+    patterns = [bring_patterns(state, *each) for each in batch.columns[PATTERNS]]
+    late: Ints = fit_late_patterns(state, first_pattern)
+    incidents = [bring_incidents(state, *each) for each in batch.columns[INCIDENTS]]
+    links = np.concatenate([late, fit_incidents(state, first_incident)])
+    return News(state, first_incident, incidents, patterns, links, flag(state, first_incident))
+
+
+def _counts(records: Records, batch: Batch, news: News) -> dict[str, int]:
+    """Count the records by what became of them; `outside` is an area that no region has any more."""
+    homeless = np.logical_not(news.homes.any(axis=1))
+    outside = sum(int(homeless[each.areas[each.rows]].sum()) for each in (*news.incidents, *news.patterns))
+    incidents, patterns = _new(news.incidents, homeless), _new(news.patterns, homeless)
+    known = incidents + patterns + outside + len(batch.refused)
+    counts = {
+        "incidents": incidents,
+        "patterns": patterns,
+        "outside": outside,
+        "quarantined": len(batch.refused),
+        "repeated": len(records) - known,
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def _new(arrived: list[Arrived], homeless: NDArray[np.bool_]) -> int:
+    return sum(int((~homeless[each.areas[each.rows]]).sum()) for each in arrived)

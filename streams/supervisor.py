@@ -1,0 +1,123 @@
+"""The supervisor: starts the worker's process, starts it again where that may help, and never outlives its duty.
+
+A worker leaves at every error, since what it held may be stale; here is the one place that begins anew. The child
+dies with its parent, also where the parent is killed.
+"""
+
+import ctypes
+import fcntl
+import os
+import platform
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from schemas.errors import Retries, Stops
+
+PR_SET_PDEATHSIG = 1
+BACKOFF = (0.1, 10.0)  # seconds before the next start: first, longest; doubled after each short life
+LONG_LIFE = 20.0  # seconds after which a worker's end is news and not a repetition
+STOPPING = 15.0  # seconds that a worker has to stop by itself
+LOOK = 0.05
+FINAL = frozenset({0, 65, 70, 77, 78})  # done, or a person has to act; anything else is started again
+
+
+class Taken(Stops):
+    """Another worker of this name runs on this data folder."""
+
+
+@dataclass
+class Supervisor:
+    """Keeps one worker running: `command` starts it, `note(event, **fields)` hears of restarts."""
+
+    command: Sequence[str]
+    note: Callable[..., None]
+    _child: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    _told: threading.Event = field(default_factory=threading.Event, repr=False)
+    _asked: float = field(default=0.0, repr=False)
+
+    def run(self) -> int:
+        """Return the worker's last exit code, once it is done or a person has to act; 0 where it was told to stop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        pause = BACKOFF[0]
+        while True:
+            began = time.monotonic()
+            code = self._once()
+            if code in FINAL:
+                return code
+            pause = BACKOFF[0] if time.monotonic() - began > LONG_LIFE else pause
+            if not self._told.is_set():
+                self.note("restart", code=code, after=pause)
+            if self._told.wait(pause):
+                return 0
+            pause = min(2 * pause, BACKOFF[1])
+
+    def _once(self) -> int:
+        self._child = subprocess.Popen([*self.command, "--parent", str(os.getpid())])
+        while True:
+            try:
+                return self._child.wait(timeout=0.5)
+            except subprocess.TimeoutExpired:
+                self._end_the_stuck(self._child)
+
+    def _end_the_stuck(self, child: "subprocess.Popen[bytes]") -> None:
+        if self._told.is_set() and time.monotonic() - self._asked > STOPPING:
+            self.note("killed", why=f"The worker did not stop within {STOPPING:.0f} s; nothing is lost by ending it.")
+            child.kill()
+
+    def _stop(self, number: int, frame: Any) -> None:
+        del number, frame
+        self._asked = time.monotonic()
+        self._told.set()
+        if self._child is not None and self._child.poll() is None:
+            self._child.terminate()
+
+
+def die_with(parent: int) -> None:
+    """Have this process killed when `parent` ends, however it ends; at once where it has ended already."""
+    if platform.system() != "Linux":
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+        return
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise Retries("The kernel did not take the wish to end with the supervisor; the worker begins anew.")
+    if os.getppid() != parent:
+        os._exit(Retries.exit_code)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    os._exit(Retries.exit_code)
+
+
+@contextmanager
+def named(folder: Path, name: str | None) -> Iterator[str]:
+    """Hold a worker's name on this data folder: the one asked for (Taken where it is in use), else the first free number.
+
+    The system lets go of it when the process ends, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held, chosen = _hold(folder, name)
+    try:
+        yield chosen
+    finally:
+        held.close()
+
+
+def _hold(folder: Path, name: str | None) -> tuple[IO[bytes], str]:
+    for candidate in (name,) if name else map(str, range(1, 1_000)):
+        file = (folder / f"{candidate}.lock").open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        return file, candidate
+    raise Taken(f"A worker named {name} runs already on {folder}; give this one another --name, or none.")

@@ -1,0 +1,204 @@
+"""The load of a chaos run: a seeded generator of raw records and the truth about each, by the digest of its value.
+
+Beside what tests/synthetic.py makes there are cases reported again, withdrawn consents, numbers that are never sent and
+numbers that two events claim. What becomes of those depends on the order in which they arrive; the oracle knows it
+from the log, so the truth says of each record only what it is.
+"""
+
+import hashlib
+import json
+import random
+import sqlite3
+from collections.abc import Iterator
+
+from schemas import seal
+from schemas.places import areas_of, monitored_countries, region_codes_of
+from schemas.released import latest
+from schemas.wire import single_object
+from tests import synthetic
+from tests.synthetic import zigzag
+
+REPEAT, BROKEN, JUNK, AGAIN, WITHDRAW, GAP, FORK = 0.05, 0.02, 0.002, 0.15, 0.03, 0.004, 0.003
+RECORDED = zigzag(1_767_225_600_000)
+SCHEMA = """
+CREATE TABLE events(topic TEXT, digest BLOB, event_id BLOB, sequence INTEGER, kind TEXT, case_ref BLOB,
+  refused TEXT, facts BLOB, fields TEXT, PRIMARY KEY(topic, digest)) WITHOUT ROWID;
+CREATE TABLE shared(region TEXT, event_id BLOB, PRIMARY KEY(region, event_id)) WITHOUT ROWID;
+CREATE TABLE areas(event_id BLOB, area TEXT, PRIMARY KEY(event_id, area)) WITHOUT ROWID;
+CREATE TABLE links(region TEXT, incident BLOB, pattern BLOB, PRIMARY KEY(region, incident, pattern)) WITHOUT ROWID;
+CREATE TABLE seen(topic TEXT, part INTEGER, offset INTEGER, digest BLOB);
+CREATE TABLE samples(worker TEXT, pid INTEGER, time REAL, rss INTEGER, descriptors INTEGER);
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT);
+"""
+
+
+def digest(value: bytes) -> bytes:
+    return hashlib.blake2b(value, digest_size=16).digest()
+
+
+class Load:
+    """`records()` yields (topic, key, value) in order without end; `keys` are to be sent before the records that need them."""
+
+    def __init__(self, seed: int, nodes: list[str], epoch_keys: dict[str, bytes], patterns: float = 0.03) -> None:
+        self.rng, self.nodes, self.epoch_keys, self.patterns = random.Random(seed), nodes, epoch_keys, patterns
+        self.keys: list[tuple[str, bytes, bytes]] = []
+        self.rows: dict[tuple[str, bytes], tuple] = {}
+        self.valid: dict[bytes, synthetic.Incident | synthetic.Pattern] = {}
+        self.sequence = dict.fromkeys(nodes, 0)
+        self.cases: dict[bytes, bytes] = {}
+        self.reported: dict[str, list[bytes]] = {node: [] for node in nodes}
+        self.sent: dict[str, list[tuple[bytes, bytes]]] = {node: [] for node in nodes}
+        places = [(c, a) for c in sorted(monitored_countries()) for a in areas_of(c)]
+        self.places = self.rng.sample(places, 60)  # few, so that many incidents meet a pattern
+        self.made = 0
+
+    def records(self) -> Iterator[tuple[str, bytes, bytes]]:
+        while True:
+            node = self.nodes[self.made % len(self.nodes)]
+            self.made += 1
+            key, value = self._one(node)
+            self.sent[node].append((key, value))
+            yield f"raw.{node}", key, value
+            if self.rng.random() < REPEAT:
+                yield f"raw.{node}", *self.rng.choice(self.sent[node][-3_000:])
+
+    def _one(self, node: str) -> tuple[bytes, bytes]:
+        draw = self.rng.random()
+        if draw < JUNK:
+            return self._junk(node)
+        if draw < JUNK + self.patterns:
+            return self._pattern(node)
+        if draw < JUNK + self.patterns + WITHDRAW and self.reported[node]:
+            return self._withdrawal(node)
+        return self._incident(node, self.rng.random() < BROKEN)
+
+    def _junk(self, node: str) -> tuple[bytes, bytes]:
+        value = self.rng.choice([b"", b"\xc3", b"\xc3\x01" + self.rng.randbytes(8), self.rng.randbytes(40)])
+        self._keep(node, value, None, None, "junk", None, ["*"])
+        return b"", value
+
+    def _incident(self, node: str, broken: bool) -> tuple[bytes, bytes]:
+        event, reasons = self._facts(), []
+        if broken:
+            damage = self.rng.choice(list(synthetic.BREAKS))
+            damage(event)
+            reasons = [synthetic.BREAKS[damage]]
+        recent = self.reported[node][-30:]
+        case = self.rng.choice(recent) if recent and self.rng.random() < AGAIN else self.rng.randbytes(16)
+        self.reported[node].append(case)
+        return case, self._event(node, "IncidentReported", case, event, reasons)
+
+    def _facts(self) -> synthetic.Incident:
+        rng = self.rng
+        country, area = rng.choice(self.places)
+        party = rng.choice(synthetic.PARTIES)
+        counts = [0, 0, 0, 0, 0]
+        counts[rng.randrange(5)] = rng.randrange(1, 6)
+        forms = rng.sample(range(1, synthetic.FORMS), rng.choice([1, 1, 1, 2]))
+        day, admin1 = rng.randrange(synthetic.FIRST, synthetic.LAST), None if area == country else area
+        return synthetic.Incident(day, country, admin1, forms, counts, 6 if party else rng.randrange(8), party)
+
+    def _pattern(self, node: str) -> tuple[bytes, bytes]:
+        rng = self.rng
+        start = rng.randrange(synthetic.FIRST, synthetic.LAST - 400)
+        party = rng.choice(synthetic.PARTIES)
+        areas = [area for _, area in rng.sample(self.places, rng.choice([1, 1, 2, 3]))]
+        forms = rng.sample(range(1, synthetic.FORMS), 2)
+        end = start + rng.randrange(20, 365)
+        pattern = synthetic.Pattern(start, end, areas, forms, 6 if party else rng.randrange(8), party)
+        return b"", self._event(node, "PatternObserved", None, pattern, [])
+
+    def _withdrawal(self, node: str) -> tuple[bytes, bytes]:
+        case = self.rng.choice(self.reported[node][-30:])
+        return case, self._event(node, "ConsentWithdrawn", case, None, [])
+
+    def _event(self, node: str, kind: str, case: bytes | None, event, reasons: list[str]) -> bytes:
+        draw = self.rng.random()
+        if draw < GAP:
+            self.sequence[node] += self.rng.choice([1, 1, 2, 5])
+        if draw < 1 - FORK or not self.sequence[node]:
+            self.sequence[node] += 1
+        event_id, facts = self._id(), b"\x00" if event is None else event.encode()
+        value = self._envelope(node, kind, event_id, case, RECORDED + facts)
+        self._keep(node, value, event_id, self.sequence[node], kind, case, reasons, facts, event)
+        if event is not None and not reasons:
+            self.valid[event_id] = event
+        return value
+
+    def _id(self) -> bytes:
+        raw = bytearray((1_767_225_600_000 + self.made).to_bytes(6, "big") + self.rng.randbytes(10))
+        raw[6], raw[8] = raw[6] & 0x0F | 0x70, raw[8] & 0x3F | 0x80
+        return bytes(raw)
+
+    def _envelope(self, node: str, kind: str, event_id: bytes, case: bytes | None, body: bytes) -> bytes:
+        sequence, body_schema = self.sequence[node], latest(kind).fingerprint
+        if case is not None:
+            body = seal.seal_body(
+                self._key(node, case),
+                body_schema=body_schema,
+                event_id=event_id,
+                case_ref=case,
+                sequence=sequence,
+                node=node,
+                body=body,
+            )
+        case_part = b"\x00" if case is None else b"\x02" + case
+        number = zigzag(synthetic.CASE_KINDS[kind])
+        parts = [event_id, synthetic.text(node), zigzag(sequence), number, case_part, body_schema]
+        return single_object(latest("Envelope"), b"".join(parts) + zigzag(len(body)) + body)
+
+    def _key(self, node: str, case: bytes) -> bytes:
+        if case not in self.cases:
+            self.cases[case] = self.rng.randbytes(32)
+            wrapped = seal.wrap(self.epoch_keys[node], case, self.cases[case])
+            self.keys.append((f"keys.{node}", case, single_object(latest("CaseKey"), zigzag(1) + wrapped)))
+        return self.cases[case]
+
+    def _keep(self, node, value, event_id, sequence, kind, case, reasons, facts=b"", event=None) -> None:
+        fields = json.dumps(_fields(event)) if isinstance(event, synthetic.Incident) else None
+        row = (f"raw.{node}", digest(value), event_id, sequence, kind, case, json.dumps(reasons))
+        self.rows[row[:2]] = (*row, digest(facts), fields)
+
+    def links(self) -> set[tuple[str, bytes, bytes]]:
+        """Return each pair of a valid incident and a valid pattern that fit, by region."""
+        chosen = synthetic.Truth(
+            incidents={i: e for i, e in self.valid.items() if isinstance(e, synthetic.Incident)},
+            patterns={i: e for i, e in self.valid.items() if isinstance(e, synthetic.Pattern)},
+        )
+        return chosen.links
+
+
+def _fields(event: synthetic.Incident) -> dict:
+    women, girls, men, boys, unknown = event.counts
+    return {
+        "day": event.day,
+        "country": event.country,
+        "admin1": event.admin1,
+        "persons": [women, girls, men, boys, unknown],
+        "party": event.party,
+    }
+
+
+def _places_of(event: synthetic.Incident | synthetic.Pattern) -> set[str]:
+    if isinstance(event, synthetic.Incident):
+        return {event.area}
+    return {area for code in event.areas for area in areas_of(code)}
+
+
+def write_truth(path, load: Load, seen, samples, meta: dict) -> None:
+    """Write what the oracle may know of the generator and of what the runner saw."""
+    path.unlink(missing_ok=True)
+    book = sqlite3.connect(path)
+    book.executescript(SCHEMA)
+    book.executemany("INSERT INTO events VALUES(?,?,?,?,?,?,?,?,?)", load.rows.values())
+    for event_id, event in load.valid.items():
+        areas = _places_of(event)
+        book.executemany("INSERT INTO areas VALUES(?,?)", [(event_id, area) for area in areas])
+        regions = {region for area in areas for region in region_codes_of(area)}
+        book.executemany("INSERT INTO shared VALUES(?,?)", [(region, event_id) for region in regions])
+    book.executemany("INSERT INTO links VALUES(?,?,?)", load.links())
+    book.executemany("INSERT INTO seen VALUES(?,?,?,?)", seen)
+    book.executemany("INSERT INTO samples VALUES(?,?,?,?,?)", samples)
+    book.executemany("INSERT INTO meta VALUES(?,?)", [(key, json.dumps(value)) for key, value in meta.items()])
+    book.commit()
+    book.close()

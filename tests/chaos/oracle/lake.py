@@ -1,0 +1,109 @@
+"""The tables: `_delta_log` read as the protocol says, the Parquet files by pyarrow, the store by its own list."""
+
+import io
+import json
+import sqlite3
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow.parquet
+from minio import Minio
+
+from tests.chaos.oracle.book import digest
+
+KEYS = {
+    "incidents": ("incident_id", None),
+    "patterns": ("pattern_id", None),
+    "links": ("incident_id", "pattern_id"),
+    "duplicates": ("first_id", "second_id"),
+    "quarantine": ("topic", "offset"),
+}
+PERSONS = ("women", "girls", "men", "boys", "unknown")
+
+
+class Lake:
+    """One bucket."""
+
+    def __init__(self, cluster: dict[str, Any]) -> None:
+        keys = {"access_key": cluster["access_key"], "secret_key": cluster["secret_key"]}
+        self.client = Minio(cluster["s3"], **keys, secure=False, region="us-east-1")
+        self.bucket = cluster["bucket"]
+
+    def get(self, path: str) -> bytes:
+        answer = self.client.get_object(self.bucket, path)
+        try:
+            return answer.data
+        finally:
+            answer.close()
+            answer.release_conn()
+
+    def list(self) -> dict[str, int]:
+        found = self.client.list_objects(self.bucket, recursive=True)
+        return {one.object_name: one.size for one in found if not one.is_dir}
+
+
+def gather(book: sqlite3.Connection, cluster: dict[str, Any]) -> None:
+    """Read every table of the bucket."""
+    lake = Lake(cluster)
+    objects = lake.list()
+    paths = sorted({name.partition("/_delta_log/")[0] for name in objects if "/_delta_log/" in name})
+    for path in paths:
+        mine = {name.removeprefix(f"{path}/"): size for name, size in objects.items() if name.startswith(f"{path}/")}
+        data = [(path, name, size) for name, size in mine.items() if name.endswith(".parquet") and "/" not in name]
+        book.executemany("INSERT INTO objects VALUES(?,?,?)", data)
+        for file in _log(book, lake, path, sorted(mine)):
+            if file in mine:
+                _rows(book, path, lake.get(f"{path}/{file}"))
+    book.commit()
+
+
+def _log(book: sqlite3.Connection, lake: Lake, path: str, names: list[str]) -> list[str]:
+    """Read all versions and return the files of the last."""
+    versions = [name for name in names if name.startswith("_delta_log/") and name.endswith(".json")]
+    live: dict[str, None] = {}
+    for at, name in enumerate(versions):
+        version = int(name.removeprefix("_delta_log/").removesuffix(".json"))
+        if version != at:
+            book.execute("INSERT INTO unreadable VALUES(?,?)", (path, f"version {at} of the log is missing"))
+        actions = [json.loads(line) for line in lake.get(f"{path}/{name}").decode().splitlines() if line]
+        _version(book, path, version, actions)
+        for action in actions:
+            if "add" in action:
+                live[unquote(action["add"]["path"])] = None
+            if "remove" in action:
+                live.pop(unquote(action["remove"]["path"]), None)
+    return list(live)
+
+
+def _version(book: sqlite3.Connection, path: str, version: int, actions: list[dict[str, Any]]) -> None:
+    found = {name: body for action in actions for name, body in action.items()}
+    info, txn = found.get("commitInfo", {}), found.get("txn")
+    lane = info.get("tocsin")
+    lane = json.loads(lane) if isinstance(lane, str) else lane
+    if txn is not None:
+        lane = lane or {}
+        where = (lane.get("topic"), lane.get("partition"), lane.get("start"), lane.get("end"))
+        row = (path, version, *where, txn["version"], info.get("timestamp"))
+        book.execute("INSERT INTO commits VALUES(?,?,?,?,?,?,?,?)", row)
+    adds = [action["add"] for action in actions if "add" in action]
+    rows = [(path, version, unquote(add["path"]), add["size"]) for add in adds]
+    book.executemany("INSERT INTO named VALUES(?,?,?,?)", rows)
+
+
+def _rows(book: sqlite3.Connection, path: str, data: bytes) -> None:
+    a, b = KEYS[path.rpartition("/")[2]]
+    for row in pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist():
+        text = json.dumps(row, default=str, sort_keys=True).encode()
+        second = row[b] if b else None
+        values = (path, str(row[a]), None if second is None else str(second), digest(text), _fields(row))
+        book.execute("INSERT INTO rows VALUES(?,?,?,?,?)", values)
+
+
+def _fields(row: dict[str, Any]) -> str | None:
+    """Return what the truth says of an incident, as the table has it."""
+    if "occurred_on" not in row:
+        return None
+    day = (row["occurred_on"] - row["occurred_on"].__class__(1970, 1, 1)).days
+    persons = [row[name] for name in PERSONS]
+    found = {"day": day, "country": row["country"], "admin1": row["admin1"], "persons": persons, "party": row["party"]}
+    return json.dumps(found)

@@ -1,0 +1,172 @@
+"""The topics, read at both isolation levels by kafka-python, into the book."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+
+from tests.chaos.oracle.avro import Frames, Malformed
+from tests.chaos.oracle.book import digest
+
+STAGES = ("refine", "merge")
+SECONDS = 120
+
+
+def consumer(kafka: str, level: str) -> Any:
+    return KafkaConsumer(
+        bootstrap_servers=kafka,
+        isolation_level=level,
+        enable_auto_commit=False,
+        max_poll_records=20_000,
+        fetch_max_bytes=32 << 20,
+        max_partition_fetch_bytes=16 << 20,
+        reconnect_backoff_max_ms=1_000,
+    )
+
+
+def read(kafka: str, topic: str, level: str = "read_committed") -> Iterator[Any]:
+    """Yield a topic's records up to where it ends now."""
+    client = consumer(kafka, level)
+    try:
+        places = [TopicPartition(topic, p) for p in sorted(client.partitions_for_topic(topic) or ())]
+        client.assign(places)
+        ends = client.end_offsets(places)
+        client.seek_to_beginning(*places)
+        idle = 0
+        while any(client.position(place) < ends[place] for place in places):
+            found = client.poll(timeout_ms=1000)
+            idle = 0 if found else idle + 1
+            if idle > SECONDS:
+                raise TimeoutError(f"{topic} does not end: {level} stays before {ends}")
+            for records in found.values():
+                yield from records
+    finally:
+        client.close()
+
+
+def gather(book: sqlite3.Connection, kafka: str, frames: Frames) -> None:
+    """Read everything."""
+    client = consumer(kafka, "read_committed")
+    names = sorted(name for name in client.topics() if not name.startswith("__"))
+    client.close()
+    for name in names:
+        family = name.partition(".")[0]
+        if family in TAKE:
+            _topic(book, kafka, name, frames, TAKE[family])
+    _ends(book, kafka, names)
+    _committed(book, kafka)
+    book.commit()
+
+
+def _topic(book: sqlite3.Connection, kafka: str, name: str, frames: Frames, take: Any) -> None:
+    """Read the committed records in full, and count those that only a reader of uncommitted records sees."""
+    seen: Counter[int] = Counter()
+    for record in read(kafka, name):
+        seen[record.partition] += 1
+        try:
+            take(book, frames, record)
+        except Malformed as error:
+            book.execute("INSERT INTO unreadable VALUES(?,?)", (name, f"{record.partition}@{record.offset}: {error}"))
+    everything = Counter(record.partition for record in read(kafka, name, "read_uncommitted"))
+    for part, count in everything.items():
+        book.execute("INSERT INTO aborted VALUES(?,?,?)", (name, part, count - seen[part]))
+
+
+def _record(book: sqlite3.Connection, record: Any) -> None:
+    row = (record.topic, record.partition, record.offset, digest(record.value or b""))
+    book.execute("INSERT INTO records VALUES(?,?,?,?)", row)
+
+
+def _raw(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
+    value = record.value or b""
+    try:
+        _, e = frames.decode(value)
+    except Malformed:
+        e = {"node": None, "event_id": None, "sequence": None, "kind": None, "case_ref": None}
+    place = (record.topic, record.partition, record.offset, digest(value))
+    book.execute(
+        "INSERT INTO raw VALUES(?,?,?,?,?,?,?,?,?,NULL,NULL)",
+        (*place, e["node"], e["event_id"], e["sequence"], e["kind"], e["case_ref"]),
+    )
+
+
+def _accepted(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
+    _record(book, record)
+    name, e = frames.decode(record.value)
+    facts = e["@incident"] if name == "IncidentAccepted" else e["@pattern"]
+    row = (record.partition, record.offset, name, e["event_id"], e["node"], e["sequence"], e["area"])
+    book.execute("INSERT INTO accepted VALUES(?,?,?,?,?,?,?,?,?)", (*row, e.get("case_ref"), digest(facts)))
+
+
+def _quarantine(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
+    _, e = frames.decode(record.value)
+    row = (record.offset, e["topic"], e["partition"], e["offset"], e["event_id"], json.dumps(sorted(e["reasons"])))
+    book.execute("INSERT INTO quarantine VALUES(?,?,?,?,?,?)", row)
+
+
+HUB = {
+    "IncidentShared": ("incident", "incident_id", "", "@incident"),
+    "PatternShared": ("pattern", "pattern_id", "", "@pattern"),
+    "PatternLinked": ("link", "incident_id", "pattern_id", ""),
+    "ProbableDuplicate": ("duplicate", "first_id", "second_id", ""),
+}
+
+
+def _hub(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
+    _record(book, record)
+    name, e = frames.decode(record.value)
+    kind, a, b, facts = HUB[name]
+    region = record.topic.partition(".")[2]
+    row = (region, record.offset, kind, e[a], e[b] if b else b"", digest(e[facts]) if facts else None)
+    book.execute("INSERT INTO hub VALUES(?,?,?,?,?,?)", row)
+
+
+def _ledger(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
+    _, e = frames.decode(record.value)
+    row = (record.topic.partition(".")[2], record.partition, record.offset, e["lane"], e["start"], e["end"])
+    book.execute("INSERT INTO ledger VALUES(?,?,?,?,?,?,?,?)", (*row, json.dumps(e["counts"]), record.timestamp))
+
+
+def _receipts(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
+    _, e = frames.decode(record.value)
+    book.execute("INSERT INTO receipts VALUES(?,?)", (e["node"], e["end"]))
+
+
+TAKE = {
+    "raw": _raw,
+    "accepted": _accepted,
+    "quarantine": _quarantine,
+    "hub": _hub,
+    "ledger": _ledger,
+    "receipts": _receipts,
+}
+
+
+def _ends(book: sqlite3.Connection, kafka: str, names: list[str]) -> None:
+    stable, high = consumer(kafka, "read_committed"), consumer(kafka, "read_uncommitted")
+    try:
+        for name in names:
+            places = [TopicPartition(name, part) for part in sorted(high.partitions_for_topic(name) or ())]
+            lso, hw = stable.end_offsets(places), high.end_offsets(places)
+            rows = [(name, place.partition, lso[place], hw[place]) for place in places]
+            book.executemany("INSERT INTO ends VALUES(?,?,?,?)", rows)
+    finally:
+        stable.close()
+        high.close()
+
+
+def _committed(book: sqlite3.Connection, kafka: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    try:
+        for stage in STAGES:
+            group = f"tocsin.{stage}"
+            found = admin.list_group_offsets(group)
+            for place, meta in found.get(group, found).items():
+                row = (stage, f"{place.topic}-{place.partition}", meta.offset)
+                book.execute("INSERT INTO committed VALUES(?,?,?)", row)
+    finally:
+        admin.close()

@@ -1,0 +1,124 @@
+"""Faults from within, for planted bugs: what a network, a scheduler or a broker could do, made to happen exactly once."""
+
+import asyncio
+import os
+import signal
+
+from schemas.errors import Fenced, Unreachable
+from tests.chaos import points
+from tests.chaos.points import Armed
+from tests.chaos.worker import say
+
+
+class Sleepy(Armed):
+    """Stops its process (SIGSTOP) where another would die; whoever started it wakes it."""
+
+    def die(self) -> None:
+        say("sleeps", point=self.point, pid=os.getpid())
+        os.kill(os.getpid(), signal.SIGSTOP)
+        say("wakes", point=self.point)
+
+
+def sleep_at(point: str, visit: int) -> None:
+    """Stop the process at a named point."""
+    points.Armed, kept = Sleepy, points.Armed
+    points.arm(point, visit)
+    points.Armed = kept
+
+
+def unanswered(request: str, visit: int, sent: bool = True) -> None:
+    """Lose the answer to a request (or, where it is not `sent`, the request itself)."""
+    from streams.client import Broker
+
+    inner, armed = Broker.ask, Armed(request, visit)
+
+    async def ask(self, node, asked, coordinator=False):
+        if type(asked).__name__ == request and armed.due():
+            if sent:
+                await inner(self, node, asked, coordinator)
+            say("lost", what=request, sent=sent)
+            raise Unreachable(f"no answer to {request}")
+        return await inner(self, node, asked, coordinator)
+
+    Broker.ask = ask
+
+
+def late(request: str, visit: int, seconds: float = 1.0) -> None:
+    """Let a request arrive long after its answer was given up."""
+    from streams.client import Broker
+
+    inner, armed, kept = Broker.ask, Armed(request, visit), []
+
+    async def ask(self, node, asked, coordinator=False):
+        if type(asked).__name__ == request and armed.due():
+
+            async def later():
+                await asyncio.sleep(seconds)
+                await inner(self, node, asked, coordinator)
+
+            kept.append(asyncio.ensure_future(later()))
+            say("late", what=request)
+            raise Unreachable(f"no answer to {request}")
+        return await inner(self, node, asked, coordinator)
+
+    Broker.ask = ask
+
+
+def upload_fails(visit: int) -> None:
+    """Let one upload fail."""
+    from sinks.store import Store
+
+    inner, armed = Store.put, Armed("upload", visit)
+
+    def put(self, path, data):
+        if armed.due():
+            say("lost", what=path)
+            raise Unreachable("the store gave no answer")
+        return inner(self, path, data)
+
+    Store.put = put
+
+
+def commit_fails(visit: int) -> None:
+    """Let one commit to a table's log come to nothing, each attempt of it."""
+    from sinks.delta import ATTEMPTS, Commits
+
+    inner, armed, left = Commits._attempt, Armed("commit", visit), []
+
+    def attempt(self, start, end, file):
+        if armed.due():
+            left.extend([None] * ATTEMPTS)
+            say("lost", what="commit")
+        if left:
+            left.pop()
+            return OSError("the store gave no answer")
+        return inner(self, start, end, file)
+
+    Commits._attempt = attempt
+
+
+def stubborn(generation: bool = True) -> None:
+    """Once refused, make a new producer in the same process and commit the same batch again.
+
+    With the reader's `generation` the broker refuses that; without it, it cannot know.
+    """
+    from streams.protocol import Reader
+    from streams.transaction import Transactions
+
+    inner = Transactions.commit
+
+    async def commit(self, reader, source, offset, batches, now):
+        try:
+            return await inner(self, reader, source, offset, batches, now)
+        except Fenced as refusal:
+            say("insists", why=str(refusal))
+            self._producer = None
+            await self.fence()
+            again = reader if generation else Reader(reader.group, -1, "", None)
+            try:
+                return await inner(self, again, source, offset, batches, now)
+            except Fenced as refused:
+                say("refused", why=str(refused))
+                raise
+
+    Transactions.commit = commit

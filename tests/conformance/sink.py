@@ -1,0 +1,188 @@
+"""What every sink must pass: subclass `SinkCase`, say how to open the sink and how to read what is in it.
+
+A crash is a value in a test's input: `(end, point, visit)` stands for a process that dies there; what follows
+is a new process.
+"""
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.errors import LedgerGap, Retries, Stops
+from tests.conformance.hub_events import KINDS, batch, incident
+
+MIXED = ("incidents", "incidents", "patterns", "links", "incidents", "duplicates", None)
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+def log_of(size, kinds=MIXED):
+    """A topic's log: event by offset; None is a place that a transaction marker took."""
+    chosen = [kinds[offset % len(kinds)] for offset in range(size)]
+    return {offset: KINDS[kind](offset) for offset, kind in enumerate(chosen) if kind}
+
+
+def expected(log_size, kinds=MIXED):
+    chosen = [kinds[offset % len(kinds)] for offset in range(log_size)]
+    return Counter(kind for kind in chosen if kind)
+
+
+class SinkCase:
+    """`new_place()` names a place that nobody used; `open(place, reached)` opens the sink of its one partition;
+    `rows(place)` gives what a reader sees: table → list of comparable rows; `topic(place)` its topic. `points` are those that the
+    sink reaches in each batch, `once` those of them that it reaches but once a batch; the others once a table.
+    """
+
+    points: tuple[str, ...] = ()
+    once: tuple[str, ...] = ()
+
+    def new_place(self):
+        raise NotImplementedError
+
+    def topic(self, place):
+        raise NotImplementedError
+
+    def open(self, place, reached):
+        raise NotImplementedError
+
+    def rows(self, place):
+        raise NotImplementedError
+
+    def run(self, place, log, steps):
+        """Live through `steps`: the end of a batch, or (end, point, visit) where the process dies at that visit.
+
+        Return the points at which it died.
+        """
+        died = []
+        for step in steps:
+            end, point, visit = step if isinstance(step, tuple) else (step, None, 0)
+            visits = Counter()
+
+            def reached(name, point=point, visit=visit, visits=visits):
+                kind = name.split(" ")[0]
+                visits[kind] += 1
+                if kind == point and visits[kind] == visit:
+                    raise Crash(name)
+
+            sink = self.open(place, reached)
+            try:
+                start = sink.position()
+                if end > start:
+                    sink.write(batch(self.topic(place), log, start, end))
+                    assert sink.position() == end
+            except Crash:
+                died.append(point)
+            finally:
+                sink.close()
+        return died
+
+    def quiet(self, name):
+        """Nothing happens at this point."""
+
+    def assert_exact(self, place, size):
+        found = self.rows(place)
+        assert {name: len(rows) for name, rows in found.items() if rows} == dict(expected(size))
+        assert all(len(set(rows)) == len(rows) for rows in found.values())
+
+    def test_a_new_sink_begins_at_zero(self):
+        sink = self.open(self.new_place(), self.quiet)
+        assert sink.position() == 0
+        sink.close()
+
+    def test_each_event_is_a_row_once(self):
+        place = self.new_place()
+        self.run(place, log_of(40), [7, 21, 22, 40])
+        self.assert_exact(place, 40)
+
+    def test_a_batch_of_nothing_but_markers_moves_the_position(self):
+        place = self.new_place()
+        self.run(place, {}, [5])
+        sink = self.open(place, self.quiet)
+        assert sink.position() == 5
+        sink.close()
+
+    @pytest.mark.parametrize("visit", [1, 2, 4])
+    def test_a_crash_at_each_point_loses_and_doubles_nothing(self, visit):
+        died = []
+        for point in self.points:
+            place = self.new_place()
+            died += self.run(place, log_of(30), [10, (20, point, visit), 20, 30])
+            self.assert_exact(place, 30)
+        assert died == [point for point in self.points if visit == 1 or point not in self.once]
+
+    def test_a_crash_and_another_cut_of_the_log_lose_and_double_nothing(self):
+        for point in self.points:
+            for after in (13, 27):
+                place = self.new_place()
+                assert self.run(place, log_of(30), [6, (20, point, 1 + (point not in self.once)), after, 30])
+                self.assert_exact(place, 30)
+
+    @given(data=st.data())
+    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    def test_any_cuts_and_crashes_give_the_rows_of_one_undisturbed_run(self, data):
+        cuts = data.draw(st.lists(st.integers(1, 34), min_size=1, max_size=4))
+        crash = st.tuples(st.sampled_from(self.points), st.integers(1, 4))
+        steps = [(cut, *fault) if (fault := data.draw(st.none() | crash)) else cut for cut in cuts]
+        place = self.new_place()
+        self.run(place, log_of(35), [*steps, 35])
+        self.assert_exact(place, 35)
+
+    @pytest.mark.parametrize(("start", "end"), [(0, 10), (5, 15), (11, 20), (0, 30)])
+    def test_a_range_that_does_not_abut_is_refused(self, start, end):
+        place = self.new_place()
+        sink = self.open(place, self.quiet)
+        sink.write(batch(self.topic(place), log_of(10), 0, 10))
+        with pytest.raises(LedgerGap, match="position"):
+            sink.write(batch(self.topic(place), log_of(40), start, end))
+        sink.close()
+        self.assert_exact(place, 10)
+
+    def test_of_two_writers_the_stale_one_is_refused(self):
+        place = self.new_place()
+        stale, owner = self.open(place, self.quiet), self.open(place, self.quiet)
+        owner.write(batch(self.topic(place), log_of(40), 0, 20))
+        owner.write(batch(self.topic(place), log_of(40), 20, 40))
+        with pytest.raises(Retries, match="another worker"):
+            stale.write(batch(self.topic(place), log_of(40), 0, 15))
+        stale.close()
+        owner.close()
+        self.assert_exact(place, 40)
+
+    def test_two_writers_that_take_turns_double_nothing(self):
+        place, log, chance = self.new_place(), log_of(60), random.Random(5)
+        writers = [self.open(place, self.quiet) for _ in range(2)]
+        refused = 0
+        while max(writer.position() for writer in writers) < 60:
+            chosen = chance.randrange(2)
+            start = writers[chosen].position()
+            try:
+                writers[chosen].write(batch(self.topic(place), log, start, min(60, start + chance.randrange(1, 15))))
+            except Retries:
+                refused += 1
+                writers[chosen] = self.open(place, self.quiet)
+        assert refused
+        self.assert_exact(place, 60)
+
+    @pytest.mark.parametrize(
+        "bad", [b"", b"\x00\x00", incident(3)[:-1], b"\x01" + incident(3)[1:], incident(3) + b"\0"]
+    )
+    def test_a_record_that_no_stage_writes_stops_the_sink_and_names_its_offset(self, bad):
+        place = self.new_place()
+        sink = self.open(place, self.quiet)
+        with pytest.raises(Stops, match="offset 4 "):
+            sink.write(batch(self.topic(place), log_of(9) | {4: bad}, 0, 9))
+        assert sink.position() == 0
+        sink.close()
+        assert not any(self.rows(place).values())
+
+    def test_a_batch_of_another_partition_is_refused(self):
+        place = self.new_place()
+        sink = self.open(place, self.quiet)
+        with pytest.raises(Stops, match="partition"):
+            sink.write(batch(self.topic(place), log_of(9), 0, 9, partition=1))
+        sink.close()

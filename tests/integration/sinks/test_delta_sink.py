@@ -1,0 +1,152 @@
+"""The Delta sink on the real object store passes the case of all sinks, and keeps its own promises about files."""
+
+from itertools import count, pairwise
+from uuid import uuid4
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from schemas.errors import Stops
+from sinks.parquet import Range
+from sinks.tables import of_topic, table
+from sinks.writer import DeltaSink
+from tests.conformance.hub_events import batch, incident, link, quarantined
+from tests.conformance.sink import Crash, SinkCase, log_of
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+NUMBERS = count()
+
+
+def place():
+    return f"hub.t{next(NUMBERS)}-{uuid4().hex[:8]}"
+
+
+def rows_of(store, topic):
+    found = {}
+    for path, shape in of_topic(topic).items():
+        frame = pl.scan_delta(store.uri(path), storage_options=store.delta_options()).collect()
+        found[shape.name] = [str(row) for row in frame.sort(shape.order).rows()]
+    return found
+
+
+def files_of(store, path):
+    return {
+        uri.rsplit("/", 1)[-1] for uri in DeltaTable(store.uri(path), storage_options=store.delta_options()).file_uris()
+    }
+
+
+class TestDeltaSink(SinkCase):
+    points = ("decoded", "uploaded", "committed")
+    once = ("decoded",)
+
+    @pytest.fixture(autouse=True)
+    def _store(self, store):
+        type(self).store = store
+
+    def new_place(self):
+        return place()
+
+    def topic(self, place):
+        return place
+
+    def open(self, place, reached):
+        return DeltaSink(self.store, place, 0, reached=reached)
+
+    def rows(self, place):
+        return rows_of(self.store, place)
+
+
+def paths(topic):
+    return {shape.name: path for path, shape in of_topic(topic).items()}
+
+
+def test_a_batch_costs_a_commit_for_each_table_with_rows_and_one_for_the_last(store):
+    sink = DeltaSink(store, topic := place(), 0)
+    assert sink.write(batch(topic, {0: incident(0), 1: incident(1)}, 0, 3)).commits == 2
+    assert sink.write(batch(topic, {3: link(3)}, 3, 4)).commits == 1
+    assert sink.write(batch(topic, {}, 4, 9)).commits == 1
+    assert sink.write(batch(topic, {}, 9, 9)).commits == 0
+    assert sink.write(batch(topic, log_of(30), 9, 30)).rows == {
+        "incidents": 9,
+        "patterns": 3,
+        "duplicates": 3,
+        "links": 3,
+    }
+
+
+def test_the_ranges_of_a_tables_commits_abut_and_files_do_not_overlap(store):
+    topic, log = place(), log_of(60)
+    for end in (5, 6, 7, 20, 41, 60):
+        sink = DeltaSink(store, topic, 0)
+        sink.write(batch(topic, log, sink.position(), end))
+    for path in of_topic(topic):
+        handle = DeltaTable(store.uri(path), storage_options=store.delta_options())
+        said = [entry["tocsin"] for entry in reversed(handle.history()) if "tocsin" in entry]
+        assert said[0]["start"] == 0
+        assert all(before["end"] == after["start"] for before, after in pairwise(said))
+        files = sorted((one.start, one.end) for one in map(Range.of, files_of(store, path)))
+        assert all(before[1] <= after[0] for before, after in pairwise(files))
+        assert {(one["start"], one["end"]) for one in said} >= set(files)
+
+
+def test_a_file_of_a_crashed_attempt_is_overwritten_or_never_named(store):
+    topic, log = place(), log_of(30, ("incidents",))
+    path = paths(topic)["incidents"]
+
+    def dies(point):
+        if point.startswith("uploaded"):
+            raise Crash
+
+    with pytest.raises(Crash):
+        DeltaSink(store, topic, 0, reached=dies).write(batch(topic, log, 0, 20))
+    orphan = Range(0, 0, 20).name
+    first = store.get(f"{path}/{orphan}")
+    DeltaSink(store, topic, 0).write(batch(topic, log, 0, 12))
+    DeltaSink(store, topic, 0).write(batch(topic, log, 12, 30))
+    assert files_of(store, path) == {Range(0, 0, 12).name, Range(0, 12, 30).name}
+    assert store.get(f"{path}/{orphan}") == first
+    assert len(rows_of(store, topic)["incidents"]) == 30
+
+
+def test_the_same_range_gives_the_same_bytes(store):
+    log = log_of(30)
+    topics = [place(), place()]
+    for topic in topics:
+        DeltaSink(store, topic, 0).write(batch(topic, log, 0, 30))
+    one, other = (store.get(f"{paths(topic)['incidents']}/{Range(0, 0, 30).name}") for topic in topics)
+    assert one == other
+
+
+def test_partitions_of_one_topic_share_a_table_and_no_file(store):
+    tables = {f"quarantine-{uuid4().hex[:8]}": table("quarantine")}
+    (path,) = tables
+    sinks = [DeltaSink(store, "quarantine", number, tables) for number in range(2)]
+    for number, sink in enumerate(sinks):
+        log = {offset: quarantined(offset * 2 + number) for offset in range(9)}
+        sink.write(batch("quarantine", log, 0, 9, partition=number))
+    for number, sink in enumerate(sinks):
+        log = {offset: quarantined(offset * 2 + number) for offset in range(9, 12)}
+        sink.write(batch("quarantine", log, 9, 12, partition=number))
+    frame = pl.scan_delta(store.uri(path), storage_options=store.delta_options()).collect()
+    assert sorted(frame["offset"]) == list(range(24))
+    assert len(files_of(store, path)) == 4
+
+
+def test_an_event_that_has_no_table_stops_the_sink(store):
+    with pytest.raises(Stops, match="offset 2 holds Quarantined"):
+        DeltaSink(store, topic := place(), 0).write(batch(topic, {2: quarantined(1)}, 0, 3))
+
+
+def test_a_table_of_another_contract_is_not_written_to(store):
+    path = f"hub/{uuid4().hex}/incidents"
+    DeltaSink(store, "hub.x", 0, {path: table("links")})
+    with pytest.raises(Stops, match="other columns"):
+        DeltaSink(store, "hub.x", 0, {path: table("incidents")})
+
+
+def test_rows_in_a_file_do_not_tell_the_order_of_arrival(store):
+    log = log_of(50, ("incidents",))
+    DeltaSink(store, topic := place(), 0).write(batch(topic, log, 0, 50))
+    frame = pl.scan_delta(store.uri(paths(topic)["incidents"]), storage_options=store.delta_options()).collect()
+    assert frame["incident_id"].is_sorted()

@@ -1,0 +1,123 @@
+"""Each request of a transaction fails before it is sent, or after: the lane leaves, the next one knows what is done."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from schemas.columns import Blob
+from schemas.errors import Fenced, Unreachable
+from streams.base import Records
+from streams.client import Broker
+from streams.lane import KafkaLane, Membership
+from streams.protocol import Reader, StableOffset
+from streams.transaction import Transactions
+from tests.integration.streams.toy import Copy, lane_settings
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+STEPS = ("AddOffsetsToTxnRequest", "TxnOffsetCommit", "AddPartitionsToTxnRequest", "ProduceRequest", "EndTxnRequest")
+
+
+class Deaf(Broker):
+    """The real broker, of whose answers one is lost on the way, or one request."""
+
+    def __init__(self, kafka, step="", sent=True, cancel=False):
+        super().__init__(kafka)
+        self.step, self.sent, self.cancel = step, sent, cancel
+
+    async def ask(self, node, request, coordinator=False):
+        if type(request).__name__ != self.step:
+            return await super().ask(node, request, coordinator)
+        self.step = ""
+        if self.sent:
+            await super().ask(node, request, coordinator)
+        if self.cancel:
+            raise asyncio.CancelledError
+        raise Unreachable("the answer was lost")
+
+
+def batch(rig, start, count):
+    values = Blob.of([b"%09d" % i for i in range(start, start + count)])
+    offsets = np.arange(start, start + count, dtype=np.int64)
+    keys, times = Blob.of([b""] * count), np.zeros(count, np.int64)
+    return Records(rig.source, 0, start, start + count, offsets, times, values, keys)
+
+
+async def lane_on(rig, broker):
+    await broker.connect()
+    membership = Membership(Reader(f"tocsin.{rig.stage}", -1, "", None), broker, lambda topic, partition: True)
+    lane = KafkaLane(Copy(rig.stage), None, rig.source, 0, membership, lane_settings(rig.data, rig.stage))
+    return lane, await lane.open()
+
+
+async def through(rig, broker, expected):
+    """Commit one batch, fail in the second, begin anew with a new lane and finish the second."""
+    lane, start = await lane_on(rig, broker)
+    assert start == 0
+    step, broker.step = broker.step, ""
+    await lane.process(batch(rig, 0, 10))
+    broker.step = step
+    with pytest.raises(expected):
+        await lane.process(batch(rig, 10, 10))
+    with pytest.raises(Fenced, match="begin anew"):
+        await lane.process(batch(rig, 10, 10))
+    await lane.close()
+    await broker.close()
+    again = Broker(rig.kafka)
+    lane, start = await lane_on(rig, again)
+    if start == 10:
+        await lane.process(batch(rig, 10, 10))
+    await lane.process(batch(rig, 20, 10))
+    await lane.close()
+    await again.close()
+    return start
+
+
+def run(rig, broker, expected=Unreachable):
+    step, loop = broker.step, asyncio.new_event_loop()
+    try:
+        return step, loop.run_until_complete(through(rig, broker, expected))
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("sent", [False, True], ids=["lost request", "lost answer"])
+def test_a_fault_at_any_step_leaves_the_batch_done_or_undone_and_the_ledger_says_which(rig, step, sent):
+    _, start = run(rig, Deaf(rig.kafka, step, sent))
+    assert start == (20 if sent and step == "EndTxnRequest" else 10)
+    rig.judge(30)
+
+
+def test_a_commit_that_was_cancelled_may_have_committed_and_is_not_repeated(rig):
+    _, start = run(rig, Deaf(rig.kafka, "EndTxnRequest", sent=True, cancel=True), asyncio.CancelledError)
+    assert start == 20
+    rig.judge(30)
+
+
+def test_an_offset_whose_transaction_is_not_ended_is_not_given_yet(rig):
+    """The committed offset from before it would look like a gap in the ledger, and stop the worker for good."""
+
+    async def offset_while_open():
+        broker = await Broker(rig.kafka).connect()
+        reader = Reader(f"tocsin.{rig.stage}", -1, "", None)
+        transactions = Transactions(broker, f"tocsin.{rig.stage}.open")
+        question = StableOffset(reader.group, rig.source, 0)
+        coordinator = await broker.group_coordinator(reader.group)
+        codes = []
+        try:
+            await transactions.fence()
+            await transactions._offsets(transactions._producer, reader, (rig.source, 0), 7)
+            for end in (None, True):
+                if end:
+                    await transactions._end(transactions._producer, commit=True)
+                    await asyncio.sleep(1)
+                answer = await broker.ask(coordinator, question, coordinator=True)
+                codes.append(answer.topics[0][1][0][1::3])
+        finally:
+            await broker.close()
+        return codes
+
+    during, after = asyncio.run(offset_while_open())
+    assert during == (-1, 88)
+    assert after == (7, 0)

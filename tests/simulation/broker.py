@@ -1,0 +1,285 @@
+"""Kafka in memory as a lane meets it: logs, transactions, a group's offsets. One call is one request that has arrived.
+
+From Apache Kafka's TransactionCoordinator, ProducerStateManager and GroupCoordinator as of 4.x: a write is accepted only
+in an ongoing transaction of the same producer and epoch; markers are written after the end was answered.
+"""
+
+import struct
+from bisect import bisect_right
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+from aiokafka.record.util import calc_crc32c
+
+HEAD = struct.Struct(">qiibI")
+COVERED = struct.Struct(">hiqqqhii")
+MARKERS = {kind: b"\x20\x00\x00\x00\x08\x00\x00\x00" + bytes([kind]) + b"\x0c" + bytes(6) + b"\x00" for kind in (0, 1)}
+
+OK, UNKNOWN_TOPIC, MOVED_LEADER, LOADING, NOT_COORDINATOR = 0, 3, 6, 14, 16
+ILLEGAL_GENERATION, UNKNOWN_MEMBER, OUT_OF_ORDER, BAD_EPOCH, BAD_STATE = 22, 25, 45, 47, 48
+BAD_MAPPING, CONCURRENT, FENCED_INSTANCE, UNSTABLE, FENCED = 49, 51, 82, 88, 90
+
+
+@dataclass(slots=True)
+class Batch:
+    """A record batch in a log."""
+
+    base: int
+    following: int
+    producer: int
+    raw: bytes
+    kind: str  # data, commit, abort
+
+
+class Log:
+    """One partition."""
+
+    def __init__(self):
+        self.batches, self.ends, self.end = [], [], 0
+        self.open = {}  # producer: first offset of its transaction
+        self.aborted = []  # (producer, first, last)
+        self.last = {}  # producer: (epoch, next sequence, {(epoch, sequence): base} of the last five batches)
+
+    @property
+    def stable(self):
+        """Return the last stable offset."""
+        return min(self.open.values(), default=self.end)
+
+    def put(self, raw, producer, count, kind):
+        base = self.end
+        self.end += count
+        self.batches.append(Batch(base, self.end, producer, struct.pack(">q", base) + raw[8:], kind))
+        self.ends.append(self.end)
+        return base
+
+    def read(self, position, bound, most):
+        """Return up to `most` whole batches from the one that holds `position` on, up to offset `bound`."""
+        at = bisect_right(self.ends, position)
+        return b"".join(one.raw for one in self.batches[at : at + most] if one.following <= bound)
+
+    def committed(self, bound=None):
+        """Yield the data batches below `bound` (by default the last stable offset) that a read-committed reader sees."""
+        bound = self.stable if bound is None else bound
+        for one in self.batches:
+            if one.following <= bound and one.kind == "data":
+                hidden = any(p == one.producer and first <= one.base <= last for p, first, last in self.aborted)
+                if not hidden:
+                    yield one
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What the coordinator knows of a transactional id; `state`: empty, ongoing, ending."""
+
+    producer: int
+    epoch: int
+    timeout: float
+    state: str = "empty"
+    commits: bool = False
+    ended: bool | None = None  # how the one before ended
+    places: dict = field(default_factory=dict)
+    groups: dict = field(default_factory=dict)
+    left: int = 0
+    since: float = 0.0
+
+
+class Cluster:
+    """All of it. `group` knows who reads, see `group.py`; `now` is the time in seconds; `markers` wait to be written."""
+
+    def __init__(self, group, clock, most=None):
+        self.group, self.clock, self.most = group, clock, most
+        self.logs, self.transactions, self.producers = defaultdict(Log), {}, {}
+        self.offsets, self.pending, self.markers, self.next = {}, defaultdict(dict), deque(), 100
+        self.absent, self.applying = deque(), deque()
+        self.doors = {
+            0: self._produce,
+            1: self._fetch,
+            2: self._bounds,
+            9: self._offset,
+            22: self._fence,
+            24: self._places,
+            25: self._groups,
+            26: self._end,
+            28: self._offsets,
+        }
+
+    def handle(self, request):
+        """Do what one request asks and return the answer."""
+        return self.doors[request.API_KEY](request)
+
+    def _hiccup(self, code):
+        """Return a passing error where the schedule has one for the next request, else 0."""
+        return code if self.absent and self.absent.popleft() else 0
+
+    # --- transactions ---
+
+    def _fence(self, request):
+        code = self._hiccup(NOT_COORDINATOR)
+        name = request._transactional_id
+        mine = self.transactions.get(name)
+        if not code and mine is None:
+            self.next += 1
+            mine = self.transactions[name] = Transaction(self.next, -1, request._transaction_timeout_ms / 1000)
+            self.producers[self.next] = mine
+        if not code and mine.state == "ongoing":
+            mine.epoch += 1
+            self._finish(mine, commits=False)
+        if not code and mine.state == "ending":
+            code = CONCURRENT
+        if not code:
+            mine.epoch += 1
+            mine.ended = None
+        producer, epoch = (-1, -1) if code else (mine.producer, mine.epoch)
+        return SimpleNamespace(error_code=code, producer_id=producer, producer_epoch=epoch)
+
+    def _mine(self, request):
+        """Return (transaction, error) for a request of a producer."""
+        mine = self.transactions.get(request._transactional_id)
+        if mine is None or mine.producer != request._producer_id:
+            return mine, BAD_MAPPING
+        return mine, OK if mine.epoch == request._producer_epoch else FENCED
+
+    def _begin(self, mine):
+        if mine.state == "ending":
+            return CONCURRENT
+        if mine.state == "empty":
+            mine.state, mine.since = "ongoing", self.clock.now
+        return OK
+
+    def _groups(self, request):
+        mine, code = self._mine(request)
+        code = code or self._hiccup(NOT_COORDINATOR) or self._begin(mine)
+        if not code:
+            mine.groups[request._group_id] = True
+        return SimpleNamespace(error_code=code)
+
+    def _places(self, request):
+        mine, code = self._mine(request)
+        code = code or self._begin(mine)
+        if not code:
+            mine.places |= {(topic, p): True for topic, partitions in request._topics for p in partitions}
+        errors = [(topic, [(p, code) for p in partitions]) for topic, partitions in request._topics]
+        return SimpleNamespace(errors=errors)
+
+    def _end(self, request):
+        mine, code = self._mine(request)
+        commits = request._transaction_result
+        if not code and mine.state == "ongoing":
+            self._finish(mine, commits)
+        elif not code and mine.state == "ending":
+            code = CONCURRENT if mine.commits == commits else BAD_STATE
+        elif not code:
+            code = OK if mine.ended == commits else BAD_STATE
+        return SimpleNamespace(error_code=code)
+
+    def _finish(self, mine, commits):
+        mine.state, mine.commits, mine.left = "ending", commits, len(mine.places) + len(mine.groups)
+        self.markers.extend((mine, mine.epoch, target) for target in (*mine.places, *mine.groups))
+        if not mine.left:
+            mine.state, mine.ended = "empty", commits
+
+    def mark(self, index):
+        """Write one of the waiting markers."""
+        mine, epoch, target = self.markers[index]
+        del self.markers[index]
+        if isinstance(target, str):
+            held = self.pending.pop((target, mine.producer), {})
+            self.applying.append((target, held if mine.commits else {}))  # the group's state follows a little later
+        else:
+            self._close(self.logs[target], mine, epoch)
+        mine.left -= 1
+        if not mine.left:
+            mine.state, mine.ended, mine.places, mine.groups = "empty", mine.commits, {}, {}
+
+    def apply(self):
+        """Have the group's state follow the next of the markers that are in its log."""
+        group, held = self.applying.popleft()
+        self.offsets |= {(group, place): offset for place, offset in held.items()}
+
+    def _close(self, log, mine, epoch):
+        covered = COVERED.pack(0x30, 0, 0, 0, mine.producer, epoch, -1, 1) + MARKERS[int(mine.commits)]
+        first = log.open.pop(mine.producer, None)
+        if first is not None and not mine.commits:
+            log.aborted.append((mine.producer, first, log.end))
+        raw = HEAD.pack(0, len(covered) + 9, -1, 2, calc_crc32c(covered)) + covered
+        log.put(raw, mine.producer, 1, "commit" if mine.commits else "abort")
+
+    def expire(self):
+        """End what nobody ended in time."""
+        for mine in self.transactions.values():
+            if mine.state == "ongoing" and self.clock.now - mine.since > mine.timeout:
+                mine.epoch += 1
+                self._finish(mine, commits=False)
+
+    # --- records ---
+
+    def _produce(self, request):
+        topics = [
+            (topic, [(p, *self._append((topic, p), data), -1, 0) for p, data in partitions])
+            for topic, partitions in request._topics
+        ]
+        return SimpleNamespace(topics=topics)
+
+    def _append(self, place, data):
+        """Return (error, base offset) of one batch."""
+        _, _, _, magic, checksum = HEAD.unpack_from(data)
+        assert magic == 2
+        assert checksum == calc_crc32c(data[HEAD.size :]), "a batch that no broker would take"
+        _, last, _, _, producer, epoch, sequence, count = COVERED.unpack_from(data, HEAD.size)
+        assert last == count - 1
+        if code := self._hiccup(MOVED_LEADER):
+            return code, -1
+        mine, log = self.producers.get(producer), self.logs[place]
+        if mine is None or mine.epoch != epoch:
+            return BAD_EPOCH, -1
+        known_epoch, expected, recent = log.last.get(producer, (-1, 0, {}))
+        if (epoch, sequence) in recent:
+            return OK, recent[epoch, sequence]
+        if mine.state != "ongoing" or place not in mine.places:
+            return BAD_STATE, -1
+        if sequence != (expected if known_epoch == epoch else 0):
+            return OUT_OF_ORDER, -1
+        base = log.put(data, producer, count, "data")
+        log.open.setdefault(producer, base)
+        recent = {**(recent if known_epoch == epoch else {}), (epoch, sequence): base}
+        log.last[producer] = epoch, sequence + count, dict(list(recent.items())[-5:])
+        return OK, base
+
+    def _fetch(self, request):
+        ((topic, ((partition, position, _),)),) = request._topics
+        log, code = self.logs[topic, partition], self._hiccup(MOVED_LEADER)
+        bound = log.stable if request._isolation_level else log.end
+        data = b"" if code else log.read(position, bound, self.most() if self.most else 1 << 30)
+        return SimpleNamespace(topics=[(topic, [(partition, code, log.end, log.stable, [], data)])])
+
+    def _bounds(self, request):
+        ((topic, ((partition, which),)),) = request._topics
+        log, code = self.logs[topic, partition], self._hiccup(MOVED_LEADER)
+        latest = log.stable if request._isolation_level else log.end
+        return SimpleNamespace(topics=[(topic, [(partition, code, -1, 0 if which == -2 else latest)])])
+
+    # --- offsets ---
+
+    def _offsets(self, request):
+        producer, reader = request._producer, request._reader
+        ((topic, ((partition, offset, *_),), *_),) = request._topics
+        code = self._hiccup(NOT_COORDINATOR) or self.group.refuses(reader)
+        mine = self.transactions.get(producer.transactional_id)
+        if not code and (mine is None or mine.producer != producer.id or mine.epoch != producer.epoch):
+            code = BAD_EPOCH
+        if not code and (mine.state != "ongoing" or reader.group not in mine.groups):
+            code = BAD_STATE
+        if not code:
+            self.pending[reader.group, producer.id][topic, partition] = offset
+        return SimpleNamespace(topics=[(topic, [(partition, code, {})], {})])
+
+    def _offset(self, request):
+        group, (topic, (partition,)) = request._group, request._topics[0][:2]
+        code = self._hiccup(LOADING)
+        held = [*(one for (g, _), one in self.pending.items() if g == group), *(one for _, one in self.applying)]
+        pending = getattr(request, "stable", True) and any((topic, partition) in one for one in held)
+        offset = self.offsets.get((group, (topic, partition)), -1)
+        one = UNSTABLE if pending else OK
+        found = [] if code else [(topic, [(partition, -1 if one else offset, -1, "", one, {})], {})]
+        return SimpleNamespace(topics=found, error_code=code)

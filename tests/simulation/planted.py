@@ -1,0 +1,278 @@
+"""Bugs that a lane could have, each put on by a test: the simulation must notice every one.
+
+A bug is a list of (object, name, replacement); the product knows nothing of it.
+"""
+
+import asyncio
+
+from aiokafka.protocol.commit import OffsetFetchRequest
+
+from schemas.errors import Fenced, Retries, Unreachable
+from streams import lane, lanes, ledger, ledgerlog, snapshot, transaction
+from streams.lane import KafkaLane
+from streams.lanes import Lanes
+from streams.ledger import Resolver
+from streams.protocol import Reader, TxnOffsetCommit
+from streams.transaction import Transactions
+from tests.simulation.patch import replaced
+from tests.simulation.toy import Copy
+
+
+def planted(name):
+    """Let the bug be there within the block."""
+    return replaced(BUGS[name]())
+
+
+def _no_fence():
+    """A worker that comes takes the producer that it finds, instead of a new epoch."""
+    real, known = Transactions._init, {}
+
+    async def init(self):
+        key = self._broker._worker.world, self._id
+        if key not in known:
+            known[key] = await real(self)
+        return known[key]
+
+    return [(Transactions, "_init", init)]
+
+
+def _again(faults, fences):
+    """Return a `commit` that tries the same batch again after a fault, with the same producer or a new one."""
+    real = Transactions.commit
+
+    async def commit(self, reader, source, offset, batches, now):
+        producer = self._producer
+        for _ in range(3):
+            try:
+                return await real(self, reader, source, offset, batches, now)
+            except faults:
+                if fences:
+                    await self.fence()
+                else:
+                    self._producer = producer
+        return await real(self, reader, source, offset, batches, now)
+
+    return [(Transactions, "commit", commit)]
+
+
+def _reuse_after_timeout():
+    """A batch whose outcome is unknown is sent again by the same producer."""
+    return _again(Unreachable, fences=False)
+
+
+def _fence_and_repeat():
+    """A batch whose outcome is unknown is sent again by a new producer, without a look at the ledger."""
+    return _again(Unreachable, fences=True)
+
+
+def _old_offsets_and_fence_again():
+    """A worker that was fenced makes itself a new producer, and offsets are committed in nobody's name (version 0)."""
+    real = TxnOffsetCommit.__init__
+
+    def init(self, producer, reader, *rest):
+        real(self, producer, Reader(reader.group, -1, "", None), *rest)
+
+    return [*_again(Fenced, fences=True), (TxnOffsetCommit, "__init__", init)]
+
+
+def _in_two(first, second):
+    """Return a `commit` that makes two transactions of one."""
+
+    async def commit(self, reader, source, offset, batches, now):
+        producer, self._producer, ends = self._producer, None, {}
+        if producer is None:
+            raise Fenced("not fenced")
+        for part in (first, second):
+            if part == "offsets":
+                await self._offsets(producer, reader, source, offset)
+            else:
+                await transaction.patiently("beginning", lambda: self._add_group(producer, reader.group))
+                ends = await self._records(producer, batches, now)
+            await self._end(producer, commit=True)
+        self._producer = producer
+        return ends
+
+    return [(Transactions, "commit", commit)]
+
+
+def _offset_first():
+    """The offset is committed before the outputs."""
+    return _in_two("offsets", "records")
+
+
+def _outputs_first():
+    """The outputs are committed before the offset."""
+    return _in_two("records", "offsets")
+
+
+def _ledger_to_stable():
+    """The ledger is read to the last stable offset, as any read-committed reader does."""
+    return [(ledgerlog, "UNCOMMITTED", 1)]
+
+
+def _ledger_unresolved():
+    """A ledger record counts before its transaction has ended."""
+
+    def feed(self, block):
+        return [ledger.read(at, value) for at, key, value in block.records if key == self._key]
+
+    return [(Resolver, "feed", feed)]
+
+
+def _unstable_offset():
+    """The committed offset is asked for without waiting for the end of transactions on it."""
+
+    class Unstable(OffsetFetchRequest):
+        def __init__(self, group, topic, partition):
+            super().__init__(group, [(topic, [partition])])
+            self._group, self._topics, self.stable = group, [(topic, [partition])], False
+
+    return [(lane, "StableOffset", Unstable)]
+
+
+def _offsets_unchecked():
+    """What the broker answers to the offset is not looked at: a worker that lost its partition goes on."""
+
+    async def offsets(self, producer, reader, source, offset):
+        await transaction.patiently("beginning", lambda: self._add_group(producer, reader.group))
+        node = await self._broker.group_coordinator(reader.group)
+        await self._broker.ask(node, TxnOffsetCommit(producer, reader, *source, offset), coordinator=True)
+
+    return [(Transactions, "_offsets", offsets)]
+
+
+def _produce_again():
+    """A write whose answer was lost is sent again under new sequence numbers."""
+    real = Transactions._produce
+
+    async def produce(self, producer, turn, now):
+        try:
+            return await real(self, producer, turn, now)
+        except Unreachable:
+            return await real(self, producer, turn, now)
+
+    return [(Transactions, "_produce", produce)]
+
+
+def _snapshot_early():
+    """The snapshot is written before the batch is committed, and believed without its record in the ledger."""
+    real = Transactions.commit
+
+    async def commit(self, reader, source, offset, batches, now):
+        lane_of = self._lane
+        frozen = lane_of._stage.freeze(self._pending)
+        snapshot.save(lane_of._settings.snapshots, snapshot.Snapshot(lane_of._name, lane_of._anchor, offset, frozen))
+        return await real(self, reader, source, offset, batches, now)
+
+    pieces = KafkaLane._pieces
+
+    async def remembering(self, records):
+        found = await pieces(self, records)
+        self._transactions._lane, self._transactions._pending = self, self._state
+        return found
+
+    return [
+        (Transactions, "commit", commit),
+        (KafkaLane, "_pieces", remembering),
+        (snapshot, "fits", lambda saved, entry: None),
+    ]
+
+
+def _swallowed():
+    """A batch that fails is left out, and the worker goes on."""
+
+    async def process(self, fetched):
+        found = self._lanes.get(lanes.TP(fetched.records.topic, fetched.records.partition))
+        if found is None or fetched.epoch != self.epoch:
+            return
+        try:
+            await found.process(fetched.records)
+        except Retries:
+            found._state, found._next = found._stage.empty(found._name), fetched.records.end
+            await found._transactions.fence()
+        finally:
+            self._out[lanes.TP(fetched.records.topic, fetched.records.partition)] += 1
+
+    return [(Lanes, "process", process)]
+
+
+def _stale_batch():
+    """A batch that was read under an assignment before is processed, and nobody asks whether it is the next."""
+    real = Lanes.process
+
+    async def process(self, fetched):
+        fetched.epoch = self.epoch
+        await real(self, fetched)
+
+    async def run(self, records):
+        self._next = records.start
+        await process_batch(self, records)
+
+    process_batch = KafkaLane.process
+    return [(Lanes, "process", process), (KafkaLane, "process", run)]
+
+
+def _spoiled_state():
+    """A stage's state that a failed attempt has spoiled is used again."""
+    real = KafkaLane._pieces
+
+    async def pieces(self, records):
+        kept = self._state
+
+        async def rebuilt():
+            return kept
+
+        self._rebuilt = rebuilt
+        return await real(self, records)
+
+    return [(KafkaLane, "_pieces", pieces)]
+
+
+def _lost_delta():
+    """A batch that did not change what was put out leaves no trace in the rebuilt state."""
+    real = Copy.restore
+    return [(Copy, "restore", lambda self, state, delta: real(self, state, delta) if b" " in delta else state)]
+
+
+def _own_tail():
+    """A lane that was taken away while it was opened takes that for a hole in the ledger."""
+
+    async def overtaken(self):
+        return False
+
+    return [(KafkaLane, "_overtaken", overtaken)]
+
+
+def _no_wait_for_batches():
+    """A batch under way is cut off when its partition goes, and its lane is used on."""
+
+    async def close_all(self, seconds):
+        held, self._lanes = self._lanes, {}
+        await asyncio.gather(*(one._save() for one in held.values() if one._state is not None))
+
+    def save(self):
+        kept = snapshot.Snapshot(self._name, self._anchor, self._next + 1, self._stage.freeze(self._state))
+        snapshot.save(self._settings.snapshots, kept)
+
+    changes = [(Lanes, "_close_all", close_all), (KafkaLane, "_write_snapshot", save)]
+    return [*changes, (snapshot, "fits", lambda saved, entry: None)]
+
+
+def _other_ledger():
+    """A lane counts the records of the lane beside it."""
+
+    def feed(self, block, real=Resolver.feed):
+        held, self._key = self._key, block.records[0][1] if block.records else self._key
+        try:
+            return real(self, block)
+        finally:
+            self._key = held
+
+    return [(Resolver, "feed", feed)]
+
+
+BUGS = {
+    name.removeprefix("_"): make
+    for name, make in list(globals().items())
+    if name.startswith("_") and callable(make) and name not in ("_again", "_in_two") and not name.startswith("__")
+}

@@ -1,0 +1,125 @@
+"""A node's raw records: events sealed and framed as a node does it, row by row."""
+
+from datetime import date
+
+import numpy as np
+
+from schemas import rows, seal
+from schemas.keyring import Keyring
+from schemas.released import latest
+from schemas.wire import single_object
+
+NODE = "MINUSMA"
+RECORDED = 1_767_225_600_000
+INCIDENT = {
+    "occurred_on": date(2021, 3, 1),
+    "date_precision": "day",
+    "country": "MLI",
+    "admin1": "ML01",
+    "forms": ["rape"],
+    "women": 1,
+    "girls": 0,
+    "men": 0,
+    "boys": 0,
+    "unknown": 0,
+    "deaths": 0,
+    "party_category": "armed_group",
+    "party": "A party",
+    "setting": "road",
+    "tactic": "not_assessed",
+    "nexus": [],
+    "verification": "report_pending_verification",
+    "primary_sources": 1,
+    "secondary_sources": 0,
+    "un_eyewitness": False,
+    "source_kind": "mission_monitoring",
+    "source_reliability": "B",
+    "information_credibility": 2,
+    "sharing_basis": "informed_consent",
+    "sharing_scope": "hub",
+}
+PATTERN = {
+    "period_start": date(2020, 1, 1),
+    "period_end": date(2020, 12, 31),
+    "areas": ["ML01", "TD02"],
+    "forms": ["rape"],
+    "party_category": "armed_group",
+    "party": None,
+    "scale": "not_assessed",
+    "prevalence": 1,
+    "reporting_sources": 1,
+    "silent_sources": 0,
+    "tactic": "not_assessed",
+    "nexus": [],
+    "verification": "report_pending_verification",
+    "source_kind": "academic_dataset",
+}
+
+
+def case(number):
+    return b"case" + number.to_bytes(12, "big")
+
+
+def key(number):
+    return b"key!" + number.to_bytes(28, "big")
+
+
+def identity(number, salt=0):
+    return b"\x01" + salt.to_bytes(7, "big") + number.to_bytes(8, "big")
+
+
+def keyring(cases):
+    held = Keyring()
+    for number in cases:
+        held.put(np.frombuffer(case(number), np.uint8)[None], np.frombuffer(key(number), np.uint8)[None])
+    return held
+
+
+def envelope(kind, sequence, body, case_ref=None, schema=None, **more):
+    """Return a framed envelope around a body as it is."""
+    values = {
+        "event_id": identity(sequence),
+        "node": NODE,
+        "sequence": sequence,
+        "kind": kind,
+        "case_ref": case_ref,
+        "body_schema": schema or latest(kind).fingerprint,
+        "body": body,
+        **more,
+    }
+    return single_object(latest("Envelope"), rows.write(latest("Envelope"), values))
+
+
+def sealed(kind, sequence, number, body, **more):
+    event_id = more.get("event_id", identity(sequence))
+    shut = seal.seal_body(
+        key(number),
+        body_schema=latest(kind).fingerprint,
+        event_id=event_id,
+        case_ref=case(number),
+        sequence=sequence,
+        node=more.get("node", NODE),
+        body=body,
+    )
+    return envelope(kind, sequence, shut, case(number), **more)
+
+
+def incident_body(**facts):
+    values = {"recorded_at": RECORDED, "incident": {**INCIDENT, **facts}}
+    return rows.write(latest("IncidentReported"), values)
+
+
+def incident(sequence, number=None, facts=None, **more):
+    """Return an IncidentReported of case `number` (default: the sequence), sealed."""
+    number = sequence if number is None else number
+    return sealed("IncidentReported", sequence, number, incident_body(**(facts or {})), **more)
+
+
+def pattern(sequence, facts=None, **more):
+    values = {"recorded_at": RECORDED, "pattern": {**PATTERN, **(facts or {})}}
+    return envelope("PatternObserved", sequence, rows.write(latest("PatternObserved"), values), **more)
+
+
+def withdrawal(sequence, number, **more):
+    body = rows.write(latest("ConsentWithdrawn"), {"recorded_at": RECORDED, "scope": "all"})
+    return sealed("ConsentWithdrawn", sequence, number, body, **more)

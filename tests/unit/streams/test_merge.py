@@ -1,0 +1,216 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import seal
+from schemas.errors import NotSetUp
+from schemas.places import region_codes_of
+from streams.merge import Merge
+from tests.unit.streams import plain
+from tests.unit.streams.accepted import SECRETS, facts, hashable, identity, read, records, value
+from tests.unit.streams.lanes import incidents, numbered, patterns
+
+STAGE = Merge(SECRETS)
+AREA, OTHER, COUNTRY = "ML01", "TD02", "MLI"
+PLACES = {"A": AREA, "B": OTHER}
+CRASH = object()
+
+
+def placed(rows):
+    return [replace(row, area=PLACES[row.area]) for row in rows]
+
+
+def run(batches):
+    """Return all that a lane puts out; CRASH throws the state away, and the deltas bring it back."""
+    state, deltas, found, start = STAGE.empty("accepted-0"), [], [], 0
+    for batch in batches:
+        if batch is CRASH:
+            state = STAGE.empty("accepted-0")
+            for delta in deltas:
+                state = STAGE.restore(state, delta)
+            continue
+        given = records([each if isinstance(each, bytes) else value(each) for each in batch], start)
+        start += len(batch)
+        state, outcome = STAGE.step(state, given)
+        assert sum(outcome.counts.values()) == len(batch)
+        deltas.append(outcome.delta)
+        found.append(read(outcome.outputs))
+    return state, found
+
+
+def as_set(found):
+    """Return what was put out as a set, that nothing is twice in."""
+    flat = [hashable(list(each)) for batch in found for each in batch]
+    assert len(flat) == len(set(flat))
+    return set(flat)
+
+
+def expected_links(rows):
+    """Return the links of all regions, by comparing each with each."""
+    some, others = ([r for r in rows if isinstance(r, kind)] for kind in (plain.Incident, plain.Pattern))
+    areas = {row.id: row.area for row in some}
+    return {
+        (region, seal.mint(SECRETS[region], identity(i)), seal.mint(SECRETS[region], identity(p)), match, days)
+        for i, p, match, days in plain.links(some, others)
+        for region in region_codes_of(areas[i])
+    }
+
+
+def links(found):
+    matches = ("same_category", "same_party")
+    return {
+        (
+            topic.removeprefix("hub."),
+            row["incident_id"],
+            row["pattern_id"],
+            matches.index(row["party_match"]),
+            row["days_outside"],
+        )
+        for batch in found
+        for topic, _, _, name, row in batch
+        if name == "PatternLinked"
+    }
+
+
+MIX = st.tuples(
+    st.lists(incidents(st.integers(17_900, 18_100), st.integers(0, 4)), max_size=8),
+    st.lists(patterns(), max_size=5),
+    st.randoms(use_true_random=False),
+    st.integers(1, 5),
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(MIX)
+def test_any_order_and_any_batching_put_out_equal_sets(mix):
+    some, others, random, size = mix
+    arrivals = placed([*numbered(some), *numbered(others, 1_000)])
+    expected = as_set(run([arrivals])[1])
+    random.shuffle(arrivals)
+    _, found = run([arrivals[at : at + size] for at in range(0, len(arrivals), size)])
+    assert as_set(found) == expected
+    assert links(found) == expected_links(arrivals)
+
+
+@settings(deadline=None, max_examples=30)
+@given(MIX, st.sets(st.integers(0, 5)))
+def test_a_crash_between_batches_changes_nothing(mix, crashes):
+    some, others, random, size = mix
+    arrivals = placed([*numbered(some), *numbered(others, 1_000)])
+    random.shuffle(arrivals)
+    batches = [arrivals[at : at + size] for at in range(0, len(arrivals), size)]
+    state, found = run(batches)
+    crashed, found_again = run(
+        [each for i, batch in enumerate(batches) for each in ([CRASH] * (i in crashes) + [batch])]
+    )
+    assert found_again == found
+    assert STAGE.freeze(crashed) == STAGE.freeze(state) == STAGE.freeze(STAGE.thaw(STAGE.freeze(state)))
+
+
+def test_a_replayed_batch_is_repeated_and_puts_out_nothing():
+    rows = [plain.Incident(1, AREA, 18_000), plain.Pattern(100, AREA, 17_990, 18_010)]
+    state, _ = run([rows])
+    before = STAGE.freeze(state)
+    state, outcome = STAGE.step(state, records([value(row) for row in rows]))
+    assert outcome.counts == {"repeated": 2}
+    assert outcome.outputs == ()
+    assert STAGE.freeze(state) == before
+
+
+def test_a_pattern_is_one_for_each_area_and_the_leading_one_brings_it():
+    pattern = plain.Pattern(100, AREA, 18_000, 18_010)
+    _, [found] = run(
+        [[value(pattern), value(replace(pattern, area=OTHER), leads=()), plain.Incident(1, OTHER, 18_000)]]
+    )
+    assert [each[0] for each in found if each[3] == "PatternShared"] == ["hub.sahel"]
+    assert {each[0].removeprefix("hub.") for each in found if each[3] == "PatternLinked"} == set(region_codes_of(OTHER))
+
+
+def test_an_incident_reaches_each_region_of_its_area_once_under_an_id_of_that_region():
+    incident = plain.Incident(1, OTHER, 18_000, party="A party")
+    _, [found] = run([[incident]])
+    assert sorted(each[0] for each in found) == sorted(f"hub.{region}" for region in region_codes_of(OTHER))
+    assert len(found) > 1
+    for topic, partition, key, name, row in found:
+        minted = seal.mint(SECRETS[topic.removeprefix("hub.")], identity(1))
+        assert (partition, key, name) == (0, minted, "IncidentShared")
+        assert row == {
+            "incident_id": minted,
+            "node": "N1",
+            "recorded_on": plain.date(2026, 1, 1),
+            "area": OTHER,
+            "incident": facts(incident),
+        }
+
+
+def test_rows_of_a_batch_are_in_the_order_of_their_minted_ids():
+    crowd = [plain.Incident(i, AREA, 18_000, node=f"N{i % 3}") for i in range(1, 40)]
+    _, [found] = run([[*crowd, plain.Pattern(100, AREA, 18_000, 18_000)]])
+    for kind, ids in {
+        "IncidentShared": ["incident_id"],
+        "PatternLinked": ["incident_id", "pattern_id"],
+        "ProbableDuplicate": ["first_id", "second_id"],
+    }.items():
+        rows = [row for topic, *_, name, row in found if name == kind and topic == "hub.sahel"]
+        order = [[row[name] for name in ids] for row in rows]
+        assert len(order) > 30
+        assert order == sorted(order)
+
+
+def test_probable_duplicates_say_what_two_incidents_share():
+    pair = [plain.Incident(2, COUNTRY, 18_000), plain.Incident(1, COUNTRY, 18_001, node="N2", source=2)]
+    _, [found] = run([pair])
+    [row] = [row for topic, _, _, name, row in found if name == "ProbableDuplicate" and topic == "hub.sahel"]
+    assert [row["first_id"], row["second_id"]] == [seal.mint(SECRETS["sahel"], identity(i)) for i in (1, 2)]
+    assert (row["area"], row["score"]) == (COUNTRY, 70)
+    assert row["reasons"] == ["near_date", "same_forms", "same_counts", "other_node", "other_source"]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        (b"", "frame.too_short"),
+        (b"\x00\x00\x00\x00\x63junk", "frame.unknown_id"),
+        (b"\xff\xff", "frame.magic"),
+        (value(plain.Incident(5, AREA, 1))[:-2], "avro.truncated"),
+    ],
+)
+def test_what_cannot_be_read_goes_to_quarantine_and_hurts_no_neighbour(damaged, reason):
+    state, [found] = run([[plain.Incident(1, AREA, 18_000), damaged, plain.Incident(2, AREA, 19_000)]])
+    assert state.incident_count == 2
+    [refused] = [each for each in found if each[0] == "quarantine"]
+    assert refused[2] == b"accepted-0@1"
+    assert (refused[4]["topic"], refused[4]["offset"], refused[4]["reasons"]) == ("accepted", 1, [reason])
+
+
+def test_a_failing_step_leaves_the_state_as_it_was(monkeypatch):
+    state, _ = run([[plain.Incident(1, AREA, 18_000), plain.Pattern(100, AREA, 17_990, 18_010, party="P")]])
+    before, later = STAGE.freeze(state), records([value(plain.Incident(2, OTHER, 18_000, party="Q", node="N7"))], 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("streams.merge.share", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            STAGE.step(state, later)
+    assert STAGE.freeze(state) == before
+    state, outcome = STAGE.step(state, later)
+    assert outcome.counts == {"incidents": 1}
+
+
+def test_records_on_which_the_stage_fails_are_refused_one_by_one():
+    state = STAGE.empty("accepted-0")
+    state, outcome = STAGE.refuse(state, records([b"x"], 7), ValueError("a fault"))
+    assert outcome.counts == {"quarantined": 1}
+    assert [(row["offset"], row["reasons"]) for *_, row in read(outcome.outputs)] == [(7, ["stage.failed"])]
+    assert STAGE.freeze(STAGE.restore(STAGE.empty("accepted-0"), outcome.delta)) == STAGE.freeze(state)
+
+
+def test_a_region_without_a_secret_stops_at_once():
+    with pytest.raises(NotSetUp, match="sahel"):
+        Merge({name: secret for name, secret in SECRETS.items() if name != "sahel"})
+
+
+def test_an_empty_batch_is_an_empty_outcome():
+    state, outcome = STAGE.step(STAGE.empty("accepted-0"), records([]))
+    assert (outcome.counts, outcome.outputs) == ({}, ())
+    assert STAGE.freeze(STAGE.restore(STAGE.empty("accepted-0"), outcome.delta)) == STAGE.freeze(state)
