@@ -37,14 +37,14 @@ def main() -> int:
         print(f"{name}: about {scenario.minutes} minutes in full; {counts}", file=sys.stderr)
         result = run(scenario, asked.seed, data, counts, asked.rate)
         results.append(result)
+        if asked.results:
+            asked.results.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
         if asked.json:
             print(json.dumps(asdict(result)), flush=True)
         for line in result.wrong:
             print(f"  RED {line}", file=sys.stderr)
         if asked.data is None and not result.wrong:
             shutil.rmtree(data, ignore_errors=True)
-    if asked.results:
-        asked.results.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
     print(rendered(results), file=sys.stderr if asked.json else sys.stdout)
     return 1 if any(result.wrong for result in results) else 0
 

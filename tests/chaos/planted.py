@@ -307,6 +307,8 @@ def main() -> int:
             except (AssertionError, subprocess.TimeoutExpired) as error:
                 verdict = Verdict(name, chosen[name].stage, chosen[name].provocation, findings=[f"(no trial) {error}"])
             verdicts.append(verdict)
+            if asked.results:
+                asked.results.write_text(json.dumps([asdict(one) for one in verdicts], indent=1) + "\n")
             line = asdict(verdict) | {"caught": verdict.caught}
             print(
                 json.dumps(line) if asked.json else f"{verdict.bug}: {'; '.join(verdict.findings[:2]) or 'green'}",
@@ -314,8 +316,6 @@ def main() -> int:
             )
     finally:
         lab.close()
-        if asked.results:
-            asked.results.write_text(json.dumps([asdict(one) for one in verdicts], indent=1) + "\n")
     return _told(verdicts)
 
 

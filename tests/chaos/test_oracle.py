@@ -68,7 +68,10 @@ class World:
         self.hub += [("pattern", self.mint(self.pattern), b"", self.pattern["facts"])]
         self.hub += [("link", self.mint(one), self.mint(self.pattern), None)]
         counts = {"accepted": 3, "repeated": 1, "withdrawn": 1, "consent_withdrawn": 1, "quarantined": 2}
-        self.ledger = [("refine", "raw.N-0", 0, 8, counts, 50_000), ("merge", "accepted-0", 0, 3, {}, 50_000)]
+        self.ledger = [
+            ("refine", "raw.N-0", 0, 8, counts, 50_000),
+            ("merge", "accepted-0", 0, 3, {"incidents": 2, "patterns": 1}, 50_000),
+        ]
         self.committed = [("refine", "raw.N-0", 8), ("merge", "accepted-0", 3)]
         self.ends = [("accepted", 0, 3, 3), ("raw.N", 0, 8, 8)]
         self.commits = [("hub/sahel/links", 1, 0, 2, 2), ("hub/sahel/links", 2, 2, 4, 4)]
@@ -201,6 +204,10 @@ def not_shared(w):
 
 def not_linked(w):
     del w.hub[3]
+
+
+def an_aborted_one_taken(w):
+    w.ledger[1][4]["repeated"] = 1
 
 
 def linked_to_a_withdrawn_one(w):
@@ -357,7 +364,7 @@ BROKEN = {
         miscounted,
         fork_taken,
     ],
-    "I1 hub": [not_shared, not_linked, linked_to_a_withdrawn_one],
+    "I1 hub": [not_shared, not_linked, linked_to_a_withdrawn_one, an_aborted_one_taken],
     "I1 table": [no_row, foreign_row],
     "I2": [twice_accepted, twice_in_the_hub, twice_in_the_table, twice_in_quarantine],
     "I3": [other_bytes, other_bytes_in_the_hub, other_values_in_the_table],

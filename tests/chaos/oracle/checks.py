@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -121,8 +122,21 @@ def hubs(book: Book, mints: dict[str, bytes]) -> Finding:
         )
         found = _all(book, "SELECT a, b FROM hub WHERE region=? AND kind='link'", region)
         f.differ(f"hub.{region} links", found, _all(book, links, secret, secret, region))
+    _taken(book, f)
     f.notes = dict(_all(book, "SELECT kind, count(*) FROM hub GROUP BY 1"))
     return f
+
+
+def _taken(book: Book, f: Finding) -> None:
+    """Each of merge's ledger ranges counts as many records as are committed in it: none that was aborted."""
+    offsets: dict[str, list[int]] = defaultdict(list)
+    for part, offset in _all(book, "SELECT part, offset FROM records WHERE topic='accepted' ORDER BY part, offset"):
+        offsets[f"accepted-{part}"].append(offset)
+    for lane, start, end, counts in _all(book, "SELECT lane, start, end, counts FROM ledger WHERE stage='merge'"):
+        held = bisect_left(offsets[lane], end) - bisect_left(offsets[lane], start)
+        f.looked += 1
+        if sum(json.loads(counts).values()) != held:
+            f.wrong.append(f"ledger of {lane}: {start} to {end} counts {counts} and holds {held} records")
 
 
 def tables(book: Book, mints: dict[str, bytes]) -> Finding:
