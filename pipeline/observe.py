@@ -34,4 +34,6 @@ def measured(port: int) -> None:
 
 def _line(event: str, stream: TextIO | None, fields: dict[str, Any]) -> None:
     line = {"time": round(time.time(), 3), "event": event, **fields}
-    print(json.dumps(line, default=str), file=stream or sys.stderr, flush=True)
+    out = stream or sys.stderr
+    out.write(json.dumps(line, default=str) + "\n")  # as one piece: several threads write lines
+    out.flush()

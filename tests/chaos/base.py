@@ -65,7 +65,7 @@ class World(Protocol):
         """Add a worker and start it."""
 
     def at_work(self) -> list[Worker]:
-        """Return the workers that have committed since they were last hit (`hit`) and run now."""
+        """Return the workers that have committed since they were last hit (`hit`), in the life that runs now."""
 
     def hit(self, worker: Worker) -> None:
         """Remember that this worker was hit now: it must commit before it is at work again."""

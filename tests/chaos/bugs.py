@@ -60,10 +60,15 @@ def no_fence() -> None:
 
 
 def reinit_without_generation() -> None:
-    """A refused worker makes a new producer and commits again, and says nothing of its generation."""
+    """A refused worker makes a new producer and commits again, says nothing of its generation, and hears late from the group."""
+    import asyncio
+
+    from streams.lanes import Lanes
     from tests.chaos.provoke import stubborn
 
     stubborn(generation=False)
+    inner = Lanes.failed
+    Lanes.failed = lambda self, error: asyncio.get_running_loop().call_later(3.0, inner, self, error)
 
 
 def acknowledge_before_commit() -> None:

@@ -39,7 +39,9 @@ def digest(value: bytes) -> bytes:
 class Load:
     """`records()` yields (topic, key, value) in order without end; `keys` are to be sent before the records that need them."""
 
-    def __init__(self, seed: int, nodes: list[str], epoch_keys: dict[str, bytes], patterns: float = 0.03) -> None:
+    def __init__(
+        self, seed: int, nodes: list[str], epoch_keys: dict[str, bytes], patterns: float = 0.03, places: int = 60
+    ) -> None:
         self.rng, self.nodes, self.epoch_keys, self.patterns = random.Random(seed), nodes, epoch_keys, patterns
         self.keys: list[tuple[str, bytes, bytes]] = []
         self.rows: dict[tuple[str, bytes], tuple] = {}
@@ -48,8 +50,8 @@ class Load:
         self.cases: dict[bytes, bytes] = {}
         self.reported: dict[str, list[bytes]] = {node: [] for node in nodes}
         self.sent: dict[str, list[tuple[bytes, bytes]]] = {node: [] for node in nodes}
-        places = [(c, a) for c in sorted(monitored_countries()) for a in areas_of(c)]
-        self.places = self.rng.sample(places, 60)  # few, so that many incidents meet a pattern
+        known = [(c, a) for c in sorted(monitored_countries()) for a in areas_of(c)]
+        self.places = self.rng.sample(known, places)  # few, so that many incidents meet a pattern
         self.made = 0
 
     def records(self) -> Iterator[tuple[str, bytes, bytes]]:

@@ -54,6 +54,7 @@ PROVOCATIONS: dict[str, list[list]] = {
     "answer of the end lost": provoke("unanswered", request="EndTxnRequest", visit=5),
     "end lost": provoke("unanswered", request="EndTxnRequest", visit=5, sent=False),
     "records lost": provoke("unanswered", request="ProduceRequest", visit=5, sent=False),
+    "small fetches": provoke("small_fetches"),
     "zombie": provoke("sleep_at", point="step.after", visit=5),
     "sink crash after a table": crash(("table.after", 3), ("table.after", 4)),
     "sink crash after a commit": crash(("delta.after", 4), ("delta.after", 3)),
@@ -98,7 +99,7 @@ PLANTED: dict[str, Bug] = {
     "facts_changed": Bug("refine", "nothing"),
     "counts_wrong": Bug("refine", "nothing"),
     "reads_uncommitted": Bug("merge", "nothing"),
-    "start_after_markers": Bug("merge", "nothing"),
+    "start_after_markers": Bug("merge", "small fetches"),
     "late_patterns_forgotten": Bug("merge", "nothing"),
     "merge_forgets_on_restart": Bug("merge", "crash after a commit"),
     "position_is_zero": Bug("sink", "sink crash after a commit"),
@@ -147,7 +148,7 @@ class Lab:
     def _fill(self) -> None:
         public = region_keys(self.data, "public")[HOME]
         epochs = {node: synthetic.new_epoch(node, HOME, public) for node in NODES}
-        load = Load(self.seed, NODES, {node: key for node, (key, _) in epochs.items()}, patterns=0.03)
+        load = Load(self.seed, NODES, {node: key for node, (key, _) in epochs.items()}, patterns=0.03, places=6)
         records = list(islice(load.records(), RECORDS))
         producer = KafkaProducer(bootstrap_servers=self.kafka, linger_ms=20)
         for topic, key, value in [*(one for _, one in epochs.values()), *load.keys, *records]:
@@ -223,7 +224,7 @@ class Lab:
             client.close()
 
     def _run(self, bug: Bug, patches: list, verdict: Verdict) -> None:
-        lives = [[*patches, *life] for life in PROVOCATIONS[bug.provocation]]
+        lives = PROVOCATIONS[bug.provocation]  # beside the patches, which each life has
         if "zombie" in bug.provocation:
             self._zombie(bug, patches, lives, verdict)
         else:
@@ -239,7 +240,7 @@ class Lab:
         worker = self._worker(stage, "1", patches, batch)
         worker.start(lives)
         self._ended(worker, verdict)
-        verdict.provoked = sum(len(worker.events(event)) for event in ("crash", "lost", "late"))
+        verdict.provoked = sum(len(worker.events(event)) for event in ("crash", "lost", "late", "fetches little"))
         if lives and verdict.provoked < len(lives):
             verdict.findings += [] if verdict.findings else ["(the provocation did not happen)"]
 

@@ -64,6 +64,15 @@ def late(request: str, visit: int, seconds: float = 1.0) -> None:
     Broker.ask = ask
 
 
+def small_fetches() -> None:
+    """Let each fetch bring one record batch: some of them are markers only."""
+    from pipeline import bootstrap
+
+    settings = bootstrap.WorkerSettings
+    bootstrap.WorkerSettings = lambda *arguments, **options: settings(*arguments, **{**options, "fetch_bytes": 1})
+    say("fetches little")
+
+
 def upload_fails(visit: int) -> None:
     """Let one upload fail."""
     from sinks.store import Store

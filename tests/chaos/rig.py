@@ -44,6 +44,7 @@ class Worker:
         self.log = world.data / f"{stage}-{name}.jsonl"
         self.process = None
         self._read, self._lines, self._partial = 0, [], b""
+        self._life, self._alive = None, False  # pid of the last life that spoke, whether it has committed
         self._lock = threading.Lock()
 
     def plan(self, queue=()):
@@ -121,8 +122,17 @@ class Worker:
                     data = file.read()
                 self._read += len(data)
                 *whole, self._partial = (self._partial + data).split(b"\n")
-                self._lines += [json.loads(line) for line in whole if line.startswith(b"{") and line.endswith(b"}")]
+                for line in (json.loads(one) for one in whole if one.startswith(b"{") and one.endswith(b"}")):
+                    self._lines.append(line)
+                    if line["event"] == "born":
+                        self._life, self._alive = line["pid"], False
+                    self._alive |= line["event"] == "batch"
             return self._lines
+
+    def commits(self):
+        """Return whether the present life has committed."""
+        self.lines()
+        return self._alive and self._life == self.pid()
 
     def events(self, name):
         return [line for line in self.lines() if line["event"] == name]
@@ -325,7 +335,7 @@ class World:
         return [worker for worker in self.workers if worker.stage == stage]
 
     def at_work(self):
-        return [w for w in self.workers if w.runs() and w.pid() and w.committed() > self._marks[w]]
+        return [w for w in self.workers if w.runs() and w.committed() > self._marks[w] and w.commits()]
 
     def hit(self, worker):
         self._marks[worker] = worker.committed()

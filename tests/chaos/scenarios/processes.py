@@ -34,7 +34,7 @@ class Kills(Scenario):
 
     name = "kills"
     full: ClassVar = {"worker kill -9": 300}
-    cut: ClassVar = {"worker kill -9": 20}
+    cut: ClassVar = {"worker kill -9": 10}
     recoveries = ("restart:-9", "ready")
     workers: ClassVar = {"refine": 2, "merge": 1, "sink": 1}
     minutes = 15
@@ -64,7 +64,7 @@ class Crashes(Scenario):
 
     name = "crashes"
     full: ClassVar = dict.fromkeys(POINTS, 25)
-    cut: ClassVar = dict.fromkeys(POINTS, 2)
+    cut: ClassVar = dict.fromkeys(POINTS, 1)
     recoveries = ("restart:-9", "ready")
     workers: ClassVar = {"refine": 2, "merge": 2, "sink": 2}
     minutes = 15
