@@ -31,7 +31,9 @@ from tests.chaos.nursery import Nursery
 from tests.chaos.rig import HOME, REGIONS, STAGES, TUNED, Worker
 from tests.chaos.runner import oracle
 
-RECORDS, NODES, SESSION = 3_000, ["SYN-1", "SYN-2"], 6.0
+# Both nodes' lanes write to one partition of the ledger.
+RECORDS, NODES, SESSION = 3_000, ["SYN-1", "SYN-5"], 6.0
+READY_SECONDS = 20.0  # so long a worker may take to commit again after a crash
 ARM, BUGS = "tests.chaos.points:arm", "tests.chaos.bugs:"
 
 REFINED, MERGED = "I1,I2,I3,I4,I5,I6", "I1 hub,I2,I3,I5"
@@ -51,6 +53,10 @@ PROVOCATIONS: dict[str, list[list]] = {
     "crash after the first end": crash(("end.after", 3), ("end.after", 1), ("end.after", 2)),
     "crash before the end": crash(("end.before", 4), ("end.before", 3)),
     "crash after a commit": crash(("commit.after", 4), ("commit.after", 5)),
+    "crash with a transaction open": [
+        *provoke("overtaken", lane="raw.SYN-5", visit=4),
+        *provoke("fences_late", lane="raw.SYN-5-0"),
+    ],
     "answer of the end lost": provoke("unanswered", request="EndTxnRequest", visit=5),
     "end lost": provoke("unanswered", request="EndTxnRequest", visit=5, sent=False),
     "records lost": provoke("unanswered", request="ProduceRequest", visit=5, sent=False),
@@ -85,7 +91,7 @@ PLANTED: dict[str, Bug] = {
     "commits_one_too_few": Bug("refine", "nothing"),
     "end_left_out": Bug("refine", "nothing"),
     "ledger_not_abutting": Bug("refine", "nothing"),
-    "ledger_read_to_stable": Bug("refine", "crash before the end"),
+    "ledger_read_to_stable": Bug("refine", "crash with a transaction open"),
     "snapshot_without_tail": Bug("refine", "crash after a commit"),
     "snapshot_before_commit": Bug("refine", "crash before the end"),
     "forgets_on_restart": Bug("refine", "crash after a commit"),
@@ -241,6 +247,7 @@ class Lab:
         worker.start(lives)
         self._ended(worker, verdict)
         verdict.provoked = sum(len(worker.events(event)) for event in ("crash", "lost", "late", "fetches little"))
+        verdict.findings += _slow(worker)
         if lives and verdict.provoked < len(lives):
             verdict.findings += [] if verdict.findings else ["(the provocation did not happen)"]
 
@@ -277,6 +284,17 @@ class Lab:
     def close(self) -> None:
         self.nursery.close()
         launcher.down(self.data)
+
+
+def _slow(worker: Worker) -> list[str]:
+    """Return a finding where a worker took too long to commit again after a crash."""
+    batches = [line["time"] for line in worker.events("batch")]
+    waited = [
+        min((time - crash["time"] for time in batches if time > crash["time"]), default=0.0)
+        for crash in worker.events("crash")
+    ]
+    longest = max(waited, default=0.0)
+    return [f"I16: {worker.stage} committed {longest:.0f} s after a crash"] if longest > READY_SECONDS else []
 
 
 def controls() -> dict[str, Bug]:

@@ -43,6 +43,43 @@ def unanswered(request: str, visit: int, sent: bool = True) -> None:
     Broker.ask = ask
 
 
+def overtaken(lane: str, visit: int, by: int = 2) -> None:
+    """Let a lane die before the end of its transaction, after others have committed `by` batches behind its records."""
+    from streams.client import Broker
+
+    inner, armed, waiting = Broker.ask, Armed("overtaken", visit), []
+
+    async def ask(self, node, asked, coordinator=False):
+        if type(asked).__name__ != "EndTxnRequest":
+            return await inner(self, node, asked, coordinator)
+        if lane in asked._transactional_id and armed.due():
+            waiting.append(asyncio.Semaphore(0))
+            for _ in range(by):
+                await waiting[0].acquire()
+            armed.die()
+        answer = await inner(self, node, asked, coordinator)
+        if lane not in asked._transactional_id and waiting:
+            waiting[0].release()
+        return answer
+
+    Broker.ask = ask
+
+
+def fences_late(lane: str, seconds: float = 2.0) -> None:
+    """Let a lane wait before it is opened, as where another worker has it that starts later."""
+    from streams.lane import KafkaLane
+
+    inner = KafkaLane.open
+
+    async def opened(self):
+        if self._name == lane:
+            await asyncio.sleep(seconds)
+        return await inner(self)
+
+    KafkaLane.open = opened
+    say("late", what=lane)
+
+
 def late(request: str, visit: int, seconds: float = 1.0) -> None:
     """Let a request arrive long after its answer was given up."""
     from streams.client import Broker
