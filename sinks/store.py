@@ -100,7 +100,10 @@ class Store:
         return f"s3://{self.bucket}/{path}"
 
     def delta_options(self) -> dict[str, str]:
-        """Return the storage options for deltalake and Polars: conditional PUT by etag, bounded waits."""
+        """Return the storage options for deltalake and Polars: conditional PUT by etag, bounded waits, one idle connection.
+
+        By its default each table keeps every connection that it ever had at once: a sink with all tables held over 1,000.
+        """
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ALLOW_HTTP": str(not self.secure).lower(),
@@ -111,6 +114,7 @@ class Store:
             "connect_timeout": f"{CONNECT_SECONDS} seconds",
             "timeout": f"{READ_SECONDS} seconds",
             "retry_timeout": f"{2 * READ_SECONDS} seconds",
+            "pool_max_idle_per_host": "1",
         }
 
     @contextmanager
