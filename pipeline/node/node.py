@@ -1,8 +1,8 @@
 """One node: a folder with its settings, its keys and its journal.
 
-`node.json` (code, region, language, epoch), `epoch-<n>.key` and `digest.key` (32 bytes in hex, readable by their owner
-only), `journal/`, `sent.json` (how far it was sent), `receipts.json` (what the hub says became of it), `imports.jsonl`
-(what became of each import's rows).
+`node.json` (code, region, language, epoch), `epoch-<n>.key`, `digest.key` and `sign.key` (32 bytes in hex, readable by
+their owner only), `journal/`, `heads.log` (signed heads of its chain), `sent.json` (how far it was sent), `receipts.json`
+(what the hub says became of it), `imports.jsonl` (what became of each import's rows).
 """
 
 import json
@@ -19,6 +19,7 @@ from pipeline.node import keys, lines
 from pipeline.node.entries import replace, sync_folder
 from pipeline.node.journal import Journal
 from schemas import places
+from schemas.chain import public_of
 from schemas.codes import LANGUAGES
 from schemas.errors import BadInput, NotSetUp
 
@@ -41,7 +42,7 @@ class Node:
         return self.folder / "journal"
 
     def secret(self, name: str) -> bytes:
-        """Return a key of 32 bytes: `digest`, or `epoch-<n>`."""
+        """Return a key of 32 bytes: `digest`, `sign`, or `epoch-<n>`."""
         path = self.folder / f"{name}.key"
         try:
             secret = bytes.fromhex(path.read_text())
@@ -50,6 +51,11 @@ class Node:
         if len(secret) != 32:
             raise NotSetUp(f"The key {path} is missing or damaged; restore it from a backup of the node's folder.")
         return secret
+
+    @property
+    def public(self) -> bytes:
+        """Return the public key under which the node signs: 32 bytes."""
+        return public_of(self.secret("sign"))
 
     def note_import(self, line: dict[str, Any]) -> None:
         """Write down what became of an import's rows."""
@@ -74,7 +80,7 @@ def create(folder: Path, code: str, region: str, public: bytes, lang: str = "en"
     try:
         node = Node(draft, code, region, lang, FIRST_EPOCH)
         settings = {"code": code, "region": region, "lang": lang, "epoch": FIRST_EPOCH}
-        for name in (f"epoch-{FIRST_EPOCH}", "digest"):
+        for name in (f"epoch-{FIRST_EPOCH}", "digest", "sign"):
             replace(draft / f"{name}.key", os.urandom(32).hex().encode())
         node.journal.mkdir(mode=0o700)
         with Journal(node.journal) as journal:

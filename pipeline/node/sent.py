@@ -20,10 +20,10 @@ class OlderThanSent(Stops):
 
 @dataclass(frozen=True)
 class Sent:
-    """Number of the last event that was acknowledged, and the length of `keys.log` up to which it was.
+    """Number of the last event that was acknowledged, and the lengths of `keys.log` and `heads.log` up to which they were.
 
-    `end` and `keys_end` are the offsets in raw.<node> and keys.<node> after the last acknowledged record: a topic that
-    ends before them has lost its tail. `mended` is such an offset too: what was sent again lies before it.
+    `end`, `keys_end` and `heads_end` are the offsets in raw.<node>, keys.<node> and heads.<node> after the last acknowledged
+    record: a topic that ends before them has lost its tail. `mended` is such an offset too: what was sent again lies before it.
     """
 
     events: int = 0
@@ -31,13 +31,15 @@ class Sent:
     end: int = 0
     keys_end: int = 0
     mended: int = 0
+    heads: int = 0
+    heads_end: int = 0
 
 
 def read(node: Node) -> Sent:
     """Return how far it was sent; nothing where that is not known."""
     try:
         kept = json.loads((node.folder / "sent.json").read_text())
-        offsets = (int(kept.get(name, 0)) for name in ("end", "keys_end", "mended"))
+        offsets = (int(kept.get(name, 0)) for name in ("end", "keys_end", "mended", "heads", "heads_end"))
         return Sent(int(kept["events"]), int(kept["keys"]), *offsets)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Sent()

@@ -1,5 +1,7 @@
 """Send what the node recorded: keys first, then events in their order, each group acknowledged before the next.
 
+After each group goes a signed head, by which anyone can tell later that it is there as it was sent.
+
 At least once from here: killed at any moment, `sync` sends a group again and the hub drops the repeat by number and id.
 An event is kept until its receipt: where the hub's log ends before what it had acknowledged, or a receipt names numbers
 as missing, what has no receipt is sent again. Everything is bounded in time; a broker that does not answer is one
@@ -14,6 +16,7 @@ from itertools import chain, islice, takewhile
 from typing import Any, TypeVar
 
 from pipeline.node import receipts, sent
+from pipeline.node.heads import Heads
 from pipeline.node.journal import Busy, Entry, Lock, Reader
 from pipeline.node.node import Node
 from pipeline.node.receipts import Receipted
@@ -63,21 +66,22 @@ def _settle(node: Node) -> None:
         return
 
 
-def _start(node: Node, known: Receipted, ends: tuple[int, int], again: bool) -> tuple[sent.Sent, list[range]]:
-    """Return from where to send, and what to send again before it; `ends` are those of raw.<node> and keys.<node> now.
+def _start(node: Node, known: Receipted, ends: "Ends", again: bool) -> tuple[sent.Sent, list[range]]:
+    """Return from where to send, and what to send again before it; `ends` are those of the node's topics now.
 
     A hub that has read beyond the end of a log that lost its tail reads on only where it had stopped. So the log is
     filled with repeats until it is as long as it was, and a group more for what was never acknowledged.
     """
     if again:
         return sent.Sent(), []
-    kept, (raw, keys) = sent.read(node), ends
+    kept = sent.read(node)
     acknowledged = min(max(kept.events, known.through), Reader(node.journal).mark.last)
-    lacking = max(kept.end, known.end) - raw
+    lacking = max(kept.end, known.end) - ends.raw
+    keys, heads = (kept.keys if ends.keys >= kept.keys_end else 0), (kept.heads if ends.heads >= kept.heads_end else 0)
     if lacking <= 0:
         mending = known.missing if known.end >= kept.mended else ()
         numbers = [range(first, min(last, kept.events) + 1) for first, last in mending]
-        return sent.Sent(kept.events, kept.keys if keys >= kept.keys_end else 0), [one for one in numbers if one]
+        return sent.Sent(kept.events, keys, heads=heads), [one for one in numbers if one]
     fill = lacking + GROUP
     first = max(1, min(known.first_unsettled(), acknowledged + 1 - fill))
     rounds = -(-max(fill - (acknowledged + 1 - first), 0) // acknowledged) if acknowledged else 0
@@ -90,6 +94,7 @@ def _send(
     reader = Reader(node.journal)
     # The end is read first: the keys of the events up to there are on the disk, those of later events may not be.
     last = reader.mark.last
+    heads = Heads(node.folder, node.code, node.secret("sign"), sent.read(node).heads)
     keys, position, repeated = 0, start, 0
     for records in _groups(reader.key_records(start.keys)):
         end = broker.send(f"keys.{node.code}", [(key, value or None) for _, key, value in records])
@@ -102,13 +107,32 @@ def _send(
         position = replace(position, end=end, mended=end)
     if repeated:
         sent.write(node, _furthest(node, position))
+    _cover(heads, reader, min(heads.through, start.events), start.events)
+    position = _send_heads(node, heads, position, broker)
     for events in _groups(takewhile(lambda entry: entry.sequence <= last, reader.read(start.events + 1))):
         end = broker.send(f"raw.{node.code}", [_keyed(entry) for entry in events])
         position = replace(position, events=events[-1].sequence, end=end)
         sent.write(node, _furthest(node, position))
+        heads.cover(events)
+        position = _send_heads(node, heads, position, broker)
         step(len(events))
     count = position.events - start.events
     return Outcome(count, start.events + 1 if count else 0, position.events if count else 0, keys, repeated)
+
+
+def _cover(heads: Heads, reader: Reader, after: int, last: int) -> None:
+    """Sign heads for the events after one number, up to `last`, that have none: a crash came between."""
+    for events in _groups(takewhile(lambda entry: entry.sequence <= last, reader.read(after + 1))):
+        heads.cover(events)
+
+
+def _send_heads(node: Node, heads: Heads, position: sent.Sent, broker: "_Broker") -> sent.Sent:
+    """Send the heads of what was acknowledged; return the position after them."""
+    for records in _groups(heads.unsent(position.heads, position.events)):
+        end = broker.send(f"heads.{node.code}", [(node.code.encode(), record) for _, record in records])
+        position = replace(position, heads=records[-1][0], heads_end=end)
+        sent.write(node, _furthest(node, position))
+    return position
 
 
 def _numbered(reader: Reader, numbers: range) -> Iterator[Entry]:
@@ -133,13 +157,22 @@ def _keyed(entry: Entry) -> tuple[bytes, bytes]:
 
 
 @dataclass(frozen=True)
+class Ends:
+    """Where raw.<node>, keys.<node> and heads.<node> end now."""
+
+    raw: int = 0
+    keys: int = 0
+    heads: int = 0
+
+
+@dataclass(frozen=True)
 class _Broker:
-    """What the broker has now: `receipted`, the `ends` of raw.<node> and keys.<node>; and the way to send more."""
+    """What the broker has now: `receipted`, the `ends` of the node's topics; and the way to send more."""
 
     kafka: str
     producer: Any
     receipted: Receipted
-    ends: tuple[int, int]
+    ends: Ends
 
     def send(self, topic: str, records: list[tuple[bytes, bytes | None]]) -> int:
         """Send the records to the topic's one partition, wait until the broker has them all, and return the offset after them."""
@@ -163,8 +196,8 @@ def _broker(kafka: str, node: Node) -> Iterator[_Broker]:
         producer.close(timeout=1)
 
 
-def _read(kafka: str, node: Node) -> tuple[Receipted, tuple[int, int]]:
-    """Return the node's receipts, and where raw.<node> and keys.<node> end."""
+def _read(kafka: str, node: Node) -> tuple[Receipted, Ends]:
+    """Return the node's receipts, and where its topics end."""
     from kafka import KafkaConsumer, TopicPartition
 
     client = KafkaConsumer(
@@ -175,9 +208,9 @@ def _read(kafka: str, node: Node) -> tuple[Receipted, tuple[int, int]]:
         request_timeout_ms=SECONDS * 500,
     )
     try:
-        places = [TopicPartition(f"{name}.{node.code}", 0) for name in ("raw", "keys")]
-        found = client.end_offsets(places)
-        return receipts.follow(node, client, SECONDS), (found[places[0]], found[places[1]])
+        places = {name: TopicPartition(f"{name}.{node.code}", 0) for name in ("raw", "keys", "heads")}
+        found = client.end_offsets(list(places.values()))
+        return receipts.follow(node, client, SECONDS), Ends(**{name: found[place] for name, place in places.items()})
     finally:
         client.close()
 
@@ -221,7 +254,7 @@ def _check_topics(kafka: str, node: Node) -> None:
         bootstrap_servers=kafka, bootstrap_timeout_ms=SECONDS * 500, request_timeout_ms=SECONDS * 500
     )
     try:
-        missing = {f"{name}.{node.code}" for name in ("raw", "keys", "receipts")} - set(admin.list_topics())
+        missing = {f"{name}.{node.code}" for name in ("raw", "keys", "heads", "receipts")} - set(admin.list_topics())
     finally:
         admin.close()
     if missing:

@@ -25,7 +25,7 @@ def families():
 
 def test_the_families_are_those_of_the_design():
     assert list(families()) == [
-        "raw.{node}", "keys.{node}", "accepted", "hub.{region}", "quarantine", "ledger.refine", "ledger.merge",
+        "raw.{node}", "keys.{node}", "heads.{node}", "accepted", "hub.{region}", "quarantine", "ledger.refine", "ledger.merge",
         "receipts.{node}",
     ]  # fmt: skip
 
@@ -37,7 +37,7 @@ def test_partitions_are_those_that_order_and_sharing_need():
 
 
 def test_what_is_the_truth_is_kept_for_ever():
-    for name in ("raw.{node}", "hub.{region}", "quarantine", "ledger.refine", "ledger.merge"):
+    for name in ("raw.{node}", "heads.{node}", "hub.{region}", "quarantine", "ledger.refine", "ledger.merge"):
         assert families()[name].config["retention.ms"] == "-1"
 
 
@@ -56,14 +56,14 @@ def test_both_sides_of_the_join_are_in_one_log():
 def test_expansion_names_one_topic_for_each_node_and_region():
     names = [topic.name for topic in expand(["A", "B"], ["x"])]
     assert names == [
-        "raw.A", "raw.B", "keys.A", "keys.B", "accepted", "hub.x", "quarantine", "ledger.refine", "ledger.merge",
-        "receipts.A", "receipts.B",
+        "raw.A", "raw.B", "keys.A", "keys.B", "heads.A", "heads.B", "accepted", "hub.x", "quarantine", "ledger.refine",
+        "ledger.merge", "receipts.A", "receipts.B",
     ]  # fmt: skip
 
 
 def test_every_mission_and_region_has_its_topics():
     names = [topic.name for topic in every()]
-    assert len(names) == len(set(names)) == 3 * len(missions()) + len(regions()) + 4
+    assert len(names) == len(set(names)) == 4 * len(missions()) + len(regions()) + 4
 
 
 @pytest.mark.parametrize("code", ["", "a b", "é", "x/y", "n" * 300])

@@ -7,6 +7,7 @@ from pipeline.node import sync as syncing
 from pipeline.node.entries import NotWritten
 from pipeline.node.receipts import NotAReceipt, Receipted
 from pipeline.node.status import status
+from pipeline.node.sync import Ends
 from schemas import seal
 from schemas.released import latest
 from schemas.rows import write
@@ -104,21 +105,22 @@ def numbers(log, node):
 
 @pytest.fixture
 def sent_all(node, monkeypatch):
-    """A node that has sent its 8 events and 5 keys, in groups of 3."""
+    """A node that has sent its 8 events, 5 keys and 3 heads, in groups of 3."""
     monkeypatch.setattr(syncing, "GROUP", 3)
     fill(node, 4)
     syncing._send(node, sent.Sent(), Log(), lambda _: None)
     return node
 
 
-def again(node, known, ends):
-    log = Log(ends={f"raw.{node.code}": ends[0], f"keys.{node.code}": ends[1]})
-    start, more = syncing._start(node, known, ends, again=False)
+def again(node, known, ends, heads=3):
+    log = Log(ends={f"raw.{node.code}": ends[0], f"keys.{node.code}": ends[1], f"heads.{node.code}": heads})
+    start, more = syncing._start(node, known, Ends(*ends, heads), again=False)
     return log, syncing._send(node, start, log, lambda _: None, more)
 
 
 def test_nothing_is_sent_again_while_the_log_is_whole(sent_all):
-    assert (sent.read(sent_all).end, sent.read(sent_all).keys_end) == (8, 5)
+    kept = sent.read(sent_all)
+    assert (kept.end, kept.keys_end, kept.heads_end) == (8, 5, 3)
     log, outcome = again(sent_all, Receipted(), (8, 5))
     assert (log.records, outcome.again) == ([], 0)
 
@@ -147,6 +149,12 @@ def test_lost_keys_are_sent_again(sent_all):
     assert (outcome.keys, outcome.again, numbers(log, sent_all)) == (5, 0, [])
 
 
+def test_lost_heads_are_sent_again(sent_all):
+    log, outcome = again(sent_all, Receipted(), (8, 5), heads=1)
+    assert [topic for topic, _, _ in log.records] == ["heads.MONUSCO"] * 3
+    assert outcome.again == 0
+
+
 def test_a_number_that_a_receipt_names_as_missing_is_sent_again_once(sent_all):
     known = Receipted(end=8, through=8, missing=((2, 3), (7, 7), (9, 12)))
     log, outcome = again(sent_all, known, (8, 5))
@@ -160,8 +168,8 @@ def test_a_number_that_a_receipt_names_as_missing_is_sent_again_once(sent_all):
 @pytest.mark.parametrize("killed", range(6))
 def test_a_node_killed_while_it_fills_a_log_fills_it_later(sent_all, killed):
     known, ends = Receipted(end=8, through=8), (1, 5)
-    start, more = syncing._start(sent_all, known, ends, again=False)
-    part = Log(killed, {"raw.MONUSCO": 1, "keys.MONUSCO": 5})
+    start, more = syncing._start(sent_all, known, Ends(*ends, 3), again=False)
+    part = Log(killed, {"raw.MONUSCO": 1, "keys.MONUSCO": 5, "heads.MONUSCO": 3})
     try:
         syncing._send(sent_all, start, part, lambda _: None, more)
     except syncing.Unreachable:

@@ -110,7 +110,7 @@ def test_no_file_of_the_node_holds_a_sealed_field_in_clear(node):
     assert PARTY.encode() not in raw
     assert PATTERN["party"].encode() in raw  # the search finds what is not sealed
     secrets = list(node.folder.rglob("*.key"))
-    assert len(secrets) == 2
+    assert len(secrets) == 3
     assert all(path.stat().st_mode & 0o077 == 0 for path in secrets)
 
 

@@ -1,0 +1,56 @@
+"""The node's signed heads: one for each group of events that is sent for the first time, kept in `heads.log`.
+
+A head is on the disk before it is sent. Losing the file is harmless: the same events give heads that agree with those sent.
+"""
+
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from pipeline.node.entries import EntryFile, NotWritten
+from pipeline.node.journal import Entry
+from schemas import chain
+from schemas.chain import Head
+
+
+class Heads:
+    """The heads of one node, `safe` bytes of whose file are known to be whole; `seed` is its secret signing key."""
+
+    def __init__(self, folder: Path, code: str, seed: bytes, safe: int) -> None:
+        self._code, self._seed = code, seed
+        self._signer = chain.public_of(seed)
+        self._file = EntryFile(folder / "heads.log")
+        torn = self._file.torn(safe)
+        if torn:
+            self._file.cut(torn.at)
+        records = [record for _, record in self._file.read()]
+        self._last: Head | None = chain.read_head(records[-1]) if records else None
+        self._hash = sha256(records[-1]).digest() if records else chain.START
+
+    @property
+    def through(self) -> int:
+        """Return the number of the last event that a head covers."""
+        return self._last.sequence if self._last else 0
+
+    def cover(self, entries: Sequence[Entry]) -> None:
+        """Sign a head for those of the events, which follow one another, that none covers yet. NotWritten where the disk refuses."""
+        new = [chain.leaf(entry.envelope) for entry in entries if entry.sequence > self.through]
+        if not new:
+            return
+        assert entries[-1].sequence == self.through + len(new), "a head goes on from the one before"
+        link = chain.extended(self._last.link if self._last else chain.START, new)
+        marks = b"".join(leaf[: chain.MARK] for leaf in new)
+        head = Head(self._code, self._signer, entries[-1].sequence, link, self._hash, marks)
+        record = chain.sign_head(self._seed, head)
+        self._file.append([record])
+        self._last, self._hash = head, sha256(record).digest()
+
+    def unsent(self, start: int, through: int) -> Iterator[tuple[int, bytes]]:
+        """Yield (length of the file after it, record) of the heads from byte `start` on that cover no event after `through`."""
+        for end, record in self._file.read(start):
+            if chain.read_head(record).sequence > through:
+                return
+            yield end, record
+
+
+__all__ = ["Heads", "NotWritten"]
