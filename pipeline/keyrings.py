@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.files import replace
 from schemas import seal
 from schemas.errors import NotSetUp
 from schemas.places import regions
@@ -32,12 +33,7 @@ def ensure_keys(data: Path) -> None:
 
 
 def _write_secret(path: Path, secret: bytes) -> None:
-    draft = path.with_suffix(".new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(secret.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    replace(path, f"{secret.hex()}\n".encode())
 
 
 def ledger_key(data: Path) -> bytes:

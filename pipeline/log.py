@@ -53,6 +53,20 @@ def topics(kafka: str, prefix: str = "") -> list[str]:
         client.close()
 
 
+def ends(kafka: str, prefix: str) -> dict[str, int]:
+    """Return how many offsets each topic holds whose name begins so, over all its partitions, by name."""
+    client = consumer(kafka)
+    try:
+        names = sorted(name for name in client.topics() if name.startswith(prefix))
+        places = [
+            TopicPartition(name, part) for name in names for part in sorted(client.partitions_for_topic(name) or ())
+        ]
+        found = client.end_offsets(places)
+        return {name: sum(end for place, end in found.items() if place.topic == name) for name in names}
+    finally:
+        client.close()
+
+
 def read(kafka: str, *names: str, committed: bool = True, from_end: int | None = None) -> Iterator[Entry]:
     """Yield the topics' records up to where they end now; `from_end` starts that many offsets before each end."""
     client = consumer(kafka, committed)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.proofs import bundle, checkpoint, cosigned
 from pipeline.settings import default_data
 
 SHOWN = 12  # rows of the table of counts that are printed; --json has all
@@ -14,6 +15,10 @@ SHOWN = 12  # rows of the table of counts that are printed; --json has all
 @click.group()
 def hub() -> None:
     """See what a regional hub knows."""
+
+
+for command in (checkpoint, cosigned, bundle):
+    hub.add_command(command)
 
 
 @hub.command(epilog="Examples: `tocsin hub summary`; `tocsin hub summary sahel --json | jq .complete`.")

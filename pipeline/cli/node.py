@@ -169,6 +169,7 @@ def status(name: str | None, as_json: bool, data: Path | None) -> None:
     found = status_of(of)
     cut = sum(int(one["bytes_cut"]) for one in found.cuts)
     click.echo(f"{found.node} for {found.region}: events {found.first} to {found.last}, missing {found.missing}.")
+    click.echo(f"Signs as {found.public}.")
     click.echo(f"Sent up to {found.sent}; to send: {found.to_send} events, {found.keys_to_send} keys.")
     _say_receipts(found, of.lang)
     click.echo(f"Torn tails cut after a crash: {len(found.cuts)} ({cut} bytes that were no whole event).")

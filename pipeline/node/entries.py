@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
+from pipeline.files import sync_folder
 from schemas.errors import Stops
 
 MAGIC = b"tocsin1\n"
@@ -128,23 +129,3 @@ class EntryFile:
             f"{self.path} is damaged after byte {at}; nothing was changed. "
             "Restore this file from a backup, then run `tocsin node status`."
         )
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a folder's list of files durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file (readable by its owner only) as a whole or not at all, durably."""
-    draft = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_folder(path.parent)

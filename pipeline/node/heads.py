@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.node.entries import EntryFile, NotWritten
+from pipeline.node.entries import EntryFile
 from pipeline.node.journal import Entry
 from schemas import chain
 from schemas.chain import Head
@@ -51,6 +51,3 @@ class Heads:
             if chain.read_head(record).sequence > through:
                 return
             yield end, record
-
-
-__all__ = ["Heads", "NotWritten"]

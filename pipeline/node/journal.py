@@ -16,9 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pipeline.files import sync_folder
 from pipeline.node import lines
 from pipeline.node import mark as marks
-from pipeline.node.entries import Cut, Damaged, EntryFile, NotWritten, sync_folder
+from pipeline.node.entries import Cut, Damaged, EntryFile, NotWritten
 from pipeline.node.mark import Mark
 from schemas.errors import Retries
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.files import replace, sync_folder
 from pipeline.node import keys, lines
-from pipeline.node.entries import replace, sync_folder
 from pipeline.node.journal import Journal
 from schemas import places
 from schemas.chain import public_of

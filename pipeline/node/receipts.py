@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.node.entries import NotWritten, replace
+from pipeline.files import replace
+from pipeline.node.entries import NotWritten
 from pipeline.node.node import Node
 from schemas.errors import Quarantines, Stops
 from schemas.rows import read as read_row

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.node.entries import replace
+from pipeline.files import replace
 from pipeline.node.importers.base import Reject
 from pipeline.node.importers.guard import guard
 from pipeline.node.importers.table import OURS, Table, header

@@ -6,7 +6,8 @@ Losing it, or being killed before it is written, only makes `sync` send again wh
 import json
 from dataclasses import asdict, dataclass
 
-from pipeline.node.entries import NotWritten, replace
+from pipeline.files import replace
+from pipeline.node.entries import NotWritten
 from pipeline.node.journal import Journal
 from pipeline.node.node import Node
 from schemas.errors import Stops

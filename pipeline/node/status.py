@@ -11,7 +11,7 @@ from pipeline.node.node import Node
 
 @dataclass(frozen=True)
 class Status:
-    """`damage` is the sentence where an event could not be read, and `missing` the numbers not read.
+    """`public` is the key under which the node signs, in hex. `damage` is the sentence where an event could not be read, and `missing` the numbers not read.
 
     `receipted` is how many events are settled at the hub, as of the last `sync`; `became` counts records by what the hub
     made of them, `refused` has number (0: could not be read there) and reasons of each that it refused.
@@ -31,6 +31,7 @@ class Status:
     receipted: int
     became: dict[str, int]
     refused: list[tuple[int, list[str]]]
+    public: str
 
 
 def status(node: Node) -> Status:
@@ -59,4 +60,5 @@ def status(node: Node) -> Status:
         receipted=known.numbers(last),
         became=dict(known.counts),
         refused=[(number, reasons.split()) for (number, _), reasons in sorted(known.refused.items())],
+        public=node.public.hex(),
     )

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.node.entries import HEAD, LONGEST, MAGIC, Cut, Damaged, EntryFile, NotWritten, frame, replace, whole
+from pipeline.files import replace
+from pipeline.node.entries import HEAD, LONGEST, MAGIC, Cut, Damaged, EntryFile, NotWritten, frame, whole
 
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=200), max_size=8)
 

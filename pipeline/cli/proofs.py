@@ -1,0 +1,281 @@
+"""`tocsin verify`, and what it stands on: checkpoints of a hub's logs, the witness that cosigns them, bundles for offline."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.settings import default_data
+from schemas.errors import BadInput, TocsinError
+
+DATA = click.option("--data", type=click.Path(path_type=Path), help="The data folder that `tocsin up` made.")
+JSON = click.option("--json", "as_line", is_flag=True, help="Print one line of JSON.")
+FILES = click.Path(path_type=Path, exists=True, dir_okay=False)
+SHOWN = 12  # findings that are printed of a node; --json has all
+HUB, WITNESS = "tocsin.hub", "tocsin.witness"
+
+SENTENCES = {
+    "missing": "is missing: heads sign for it, or for later ones, and the log has it not",
+    "altered": "is not as the node sent it",
+    "swapped": "is not where it was",
+    "re-signed": "a head is not signed by the node's key",
+    "truncated": "the log was cut",
+    "rewritten": "the log is not the one that was signed for",
+    "forked": "two events have this number: two machines act as this node; freeze it and ask there",
+    "unsigned": "no head signs for it: it is not the node's, or its sync was cut off",
+    "head missing": "a signed head is missing before it",
+    "foreign": "is another node's",
+}
+
+
+def _home(data: Path | None) -> Path:
+    return (data or default_data()).expanduser().resolve()
+
+
+def _nodes(kafka: str, named: tuple[str, ...]) -> list[str]:
+    """Return the nodes that are named, else all that have sent something. BadInput where one is unknown."""
+    from pipeline.log import ends
+
+    found = ends(kafka, "raw.")
+    known = [name.removeprefix("raw.") for name in found]
+    unknown = [name for name in named if name not in known]
+    if unknown:
+        raise BadInput(f"No node is named {unknown[0]!r} here; there are {', '.join(known)}.")
+    return list(named) or [name.removeprefix("raw.") for name, end in found.items() if end]
+
+
+@click.command(epilog="Examples: `tocsin hub checkpoint`; `tocsin hub checkpoint MONUSCO --name sahel.example.org`.")
+@click.argument("nodes", nargs=-1)
+@click.option("--name", default=HUB, show_default=True, help="Under which name the hub signs.")
+@click.option(
+    "--since", type=click.IntRange(0), help="How many records the witness has seen, where its answer was lost."
+)
+@DATA
+@JSON
+def checkpoint(nodes: tuple[str, ...], name: str, since: int | None, data: Path | None, as_line: bool) -> None:
+    """Sign for all that has come of NODES (or of all): a tree over each log, and a request to a witness."""
+    from pipeline.hub.evidence import by_offset
+    from pipeline.hub.trees import Tree, signer
+    from pipeline.keyrings import endpoint
+    from pipeline.log import read
+
+    home = _home(data)
+    kafka, folder = endpoint(home, "kafka"), home / "proof"
+    by = signer(folder, name)
+    rows: list[dict[str, Any]] = []
+    for node in _nodes(kafka, nodes):
+        records = by_offset(read(kafka, f"raw.{node}"))
+        if not records:
+            continue
+        tree = Tree(folder, node)
+        tree.learn(entry.value or b"" for entry in read(kafka, f"heads.{node}"))
+        point, new = tree.grow(records, by, since)
+        request = str(folder / node / "request")
+        rows.append({"node": node, "records": point.size, "new": new, "root": point.root.hex(), "request": request})
+    if as_line:
+        click.echo(json.dumps({"key": str(by.key), "logs": rows}))
+        return
+    for row in rows:
+        click.echo(
+            f"{row['node']}: {row['records']:,} records, {row['new']:,} new; root {row['root'][:16]}…; {row['request']}"
+        )
+    click.echo(f"Signed by {by.key}" if rows else "Nothing has come yet: `tocsin node sync` sends.")
+    if rows:
+        click.echo(
+            "Next: give each request to a witness, `tocsin witness REQUEST --hub KEY`, and bring its answer back by"
+        )
+        click.echo("`tocsin hub cosigned FILE --witness KEY`.")
+
+
+@click.command(epilog="Example: `tocsin witness request --hub tocsin.hub+1a2b3c4d+AZ… --state ~/witness > cosigned`.")
+@click.argument("request", type=FILES)
+@click.option("--hub", required=True, metavar="KEY", help="The key that the hub has told.")
+@click.option("--state", type=click.Path(path_type=Path), help="The witness's folder [default: DATA/witness].")
+@click.option("--name", default=WITNESS, show_default=True, help="Under which name the witness signs.")
+@DATA
+def witness(request: Path, hub: str, state: Path | None, name: str, data: Path | None) -> None:
+    """Cosign a hub's checkpoint, if its log has only grown since the last one; prints the cosigned note.
+
+    The witness's own key goes to stderr. It sees no event: sizes and hashes only.
+    """
+    from pipeline.hub import witness as witnesses
+    from pipeline.hub.trees import signer
+    from schemas import notes
+
+    folder = state or _home(data) / "witness"
+    by = signer(folder, name, notes.COSIGNATURE)
+    asked = witnesses.request(request.read_text())
+    click.echo(witnesses.cosign(folder, asked, by, int(time.time()), notes.key(hub)), nl=False)
+    click.echo(f"Cosigned by {by.key}", err=True)
+
+
+@click.command(epilog="Example: `tocsin hub cosigned cosigned --witness tocsin.witness+5e6f7a8b+BB…`.")
+@click.argument("note", type=FILES)
+@click.option(
+    "--witness", "word", required=True, metavar="KEY", help="The key that the witness has told; trusted from now on."
+)
+@click.option("--name", default=HUB, show_default=True, help="Under which name the hub signs.")
+@DATA
+def cosigned(note: Path, word: str, name: str, data: Path | None) -> None:
+    """Keep what a witness has cosigned: `tocsin verify` compares the log with it from now on."""
+    from pipeline.hub.trees import Tree, signer, trust
+    from schemas import notes
+
+    folder, who, text = _home(data) / "proof", notes.key(word), note.read_text()
+    by = signer(folder, name)
+    origin = notes.point(text).origin
+    node = origin.removeprefix(f"{name}/raw.")
+    if node == origin or not (folder / node / "leaves").exists():
+        raise BadInput(f"The note is about {origin}, which is no log of this hub; nothing was kept.")
+    point = Tree(folder, node).adopt(text, who, by.key)
+    trust(folder, who)
+    click.echo(f"{node}: {point.size:,} records cosigned by {who.name}.")
+
+
+@click.command(
+    epilog="Example: `tocsin hub bundle MONUSCO monusco.zip`, then anywhere `tocsin verify --bundle monusco.zip`."
+)
+@click.argument("node")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@DATA
+def bundle(node: str, file: Path, data: Path | None) -> None:
+    """Write all that proves NODE's log into FILE, to be verified without Kafka; bodies are in it as sealed as they were sent."""
+    from pipeline.hub.evidence import write_bundle
+    from pipeline.keyrings import endpoint
+
+    home = _home(data)
+    kafka = endpoint(home, "kafka")
+    (found,) = _gathered(home, kafka, _nodes(kafka, (node,)))
+    write_bundle(file, found)
+    click.echo(
+        f"{file}: {len(found.records):,} records, {len(found.heads):,} heads. Next: tocsin verify --bundle {file}"
+    )
+
+
+def _gathered(home: Path, kafka: str, nodes: list[str]) -> list[Any]:
+    from pipeline.hub.evidence import gather
+    from pipeline.hub.trees import signer, witnesses
+
+    folder = home / "proof"
+    keys = [signer(folder, HUB).key, *witnesses(folder)]
+    return [gather(kafka, node, folder, keys) for node in nodes]
+
+
+@click.command(
+    epilog="Examples: `tocsin verify`; `tocsin verify MONUSCO --json`; `tocsin verify --bundle monusco.zip --pin 9f…`."
+)
+@click.argument("nodes", nargs=-1)
+@click.option("--bundle", "file", type=FILES, help="Verify this file instead; needs no Kafka.")
+@click.option("--pin", metavar="HEX", help="The node's public key, as the node told it [default: as first seen].")
+@click.option(
+    "--signer",
+    "words",
+    multiple=True,
+    metavar="KEY",
+    help="Trust this hub's or witness's key, and no other; may be repeated.",
+)
+@click.option(
+    "--note", "files", multiple=True, type=FILES, help="Compare with this signed checkpoint too; may be repeated."
+)
+@DATA
+@JSON
+def verify(
+    *,
+    nodes: tuple[str, ...],
+    file: Path | None,
+    pin: str | None,
+    words: tuple[str, ...],
+    files: tuple[Path, ...],
+    data: Path | None,
+    as_line: bool,
+) -> None:
+    """Say whether the log of NODES (or of all) is whole and as they sent it, and name each event that is not.
+
+    Exit status 0 where all are complete, 70 where one is not.
+    """
+    from pipeline.hub.evidence import read_bundle
+    from pipeline.hub.proof import examine
+    from pipeline.keyrings import endpoint
+    from schemas import notes
+
+    trusted, more = [notes.key(word) for word in words], [each.read_text() for each in files]
+    if file:
+        found = [read_bundle(file)]
+    else:
+        home = _home(data)
+        kafka = endpoint(home, "kafka")
+        found = _gathered(home, kafka, _nodes(kafka, nodes))
+    verdicts = [examine(each.evidence(_key(pin), trusted, more)) for each in found]
+    pins = {each.node: (_key(pin) or each.pin).hex() for each in found}
+    if not verdicts and not as_line:
+        click.echo("Nothing has come yet: `tocsin node sync` sends.")
+    if as_line:
+        lines = [asdict(one) | {"complete": one.complete, "pin": pins[one.node]} for one in verdicts]
+        click.echo(json.dumps({"complete": all(one.complete for one in verdicts), "nodes": lines}))
+    else:
+        for one in verdicts:
+            click.echo("\n".join(_said(one, pins[one.node])))
+    if not all(one.complete for one in verdicts):
+        raise click.exceptions.Exit(TocsinError.exit_code)
+
+
+def _key(pin: str | None) -> bytes:
+    try:
+        found = bytes.fromhex(pin or "")
+    except ValueError:
+        found = b"?"
+    if len(found) not in (0, 32):
+        raise BadInput("--pin is the node's public key: 64 hexadecimal digits, which `tocsin node status` tells.")
+    return found
+
+
+def _said(verdict: Any, pin: str) -> list[str]:
+    if not verdict.records and not verdict.heads:
+        return [f"{verdict.node}: nothing has come yet."]
+    seen = (
+        f"{verdict.cosigned:,} of them signed for by hub or witness"
+        if verdict.cosigned
+        else "none of them checkpointed yet"
+    )
+    word = "complete" if verdict.complete else "NOT complete"
+    first = (
+        f"{verdict.node}: {word} through event {verdict.through:,} of {verdict.highest:,}; {verdict.records:,} records, "
+        f"{seen}; {verdict.heads:,} heads by the key {pin[:16]}…"
+    )
+    lines = [first]
+    for one in verdict.findings[:SHOWN]:
+        place = (
+            f"event {one.sequence:,}" if one.sequence else f"offset {one.offset:,}" if one.offset >= 0 else "the log"
+        )
+        lines.append(f"  {one.kind:<12} {place}: {one.said or SENTENCES[one.kind]}")
+    if len(verdict.findings) > SHOWN:
+        lines.append(f"  and {len(verdict.findings) - SHOWN:,} more: --json names all")
+    if verdict.repeated:
+        lines.append(f"  {len(verdict.repeated):,} records came again as they were; they count once")
+    if verdict.unreadable:
+        lines.append(
+            f"  {len(verdict.unreadable):,} records are no events; `tocsin hub summary` says why they were refused"
+        )
+    return lines
+
+
+def _runs(findings: list[Any]) -> list[tuple[Any, Any]]:
+    """Return the first and last of findings that are alike and follow one another."""
+    runs: list[tuple[Any, Any]] = []
+    for one in sorted(findings, key=lambda each: (each.kind, each.said, each.sequence, each.offset)):
+        if runs:
+            first, last = runs[-1]
+            if (last.kind, last.said) == (one.kind, one.said) and 0 < last.sequence == one.sequence - 1:
+                runs[-1] = (first, one)
+                continue
+        runs.append((one, one))
+    return runs
+
+
+def _place(first: Any, last: Any) -> str:
+    if first.sequence:
+        return f"event {first.sequence:,}" if first is last else f"events {first.sequence:,} to {last.sequence:,}"
+    return f"offset {first.offset:,}" if first.offset >= 0 else "the log"

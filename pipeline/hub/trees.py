@@ -1,0 +1,158 @@
+"""The hub's trees over what each node has sent, their signed checkpoints, and what a witness has cosigned.
+
+Folder `proof/<node>`: `leaves` (32 bytes a record of `raw.<node>`, by offset), `pin` (the node's public key, as first seen),
+`checkpoint` (a signed note), `request` (what a witness is asked), `cosigned` (the newest that one has signed).
+`proof/sign.key` is the hub's own key; `proof/witnesses` the keys of the witnesses that it trusts, one a line.
+"""
+
+import base64
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.files import replace
+from pipeline.hub.proof import Checkpoint
+from schemas import chain, merkle, notes
+from schemas.chain import HASH, BadHead
+from schemas.errors import BadInput, LedgerGap, NotSetUp
+
+NAME = "tocsin.hub"
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who signs in a folder: a name and a secret seed."""
+
+    name: str
+    seed: bytes
+    algorithm: int = notes.ED25519
+
+    @property
+    def key(self) -> notes.Key:
+        """Return the public key with the name."""
+        return notes.Key(self.name, self.algorithm, chain.public_of(self.seed))
+
+
+def signer(folder: Path, name: str, algorithm: int = notes.ED25519) -> Signer:
+    """Return the folder's signer, made at the first call. NotSetUp where the key is damaged."""
+    path = folder / "sign.key"
+    if not notes.NAME.fullmatch(name):
+        raise BadInput(f"{name!r} can't sign: give a name without blanks and plus signs, at most 100 letters.")
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace(path, os.urandom(chain.SEED).hex().encode())
+    seed = _hex(path)
+    if len(seed) != chain.SEED:
+        raise NotSetUp(f"The key {path} is damaged; restore it from a backup.")
+    return Signer(name, seed, algorithm)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The tree of one node's log."""
+
+    folder: Path
+    node: str
+
+    def leaves(self) -> list[bytes]:
+        """Return the hashes of the records that the hub has seen, by offset."""
+        data = self._file("leaves").read_bytes() if self._file("leaves").exists() else b""
+        whole = len(data) - len(data) % HASH  # a torn tail is no leaf
+        return [data[at : at + HASH] for at in range(0, whole, HASH)]
+
+    def note(self, name: str) -> str:
+        """Return the note `checkpoint` or `cosigned`, nothing where there is none."""
+        path = self._file(name)
+        return path.read_text() if path.exists() else ""
+
+    def pin(self) -> bytes:
+        """Return the node's public key as the hub knows it, nothing where none was seen yet."""
+        return _hex(self._file("pin"))
+
+    def learn(self, heads: Iterable[bytes]) -> bytes:
+        """Pin the key that signs the node's first head, where none is pinned; return the pinned one."""
+        known = self.pin()
+        for record in () if known else heads:
+            try:
+                head = chain.read_head(record)
+            except BadHead:
+                continue
+            if head.node == self.node:
+                self.write("pin", head.signer.hex())
+                return head.signer
+        return known
+
+    def grow(self, records: list[bytes], by: Signer, since: int | None = None) -> tuple[notes.Point, int]:
+        """Take in what has come since, sign a checkpoint, ask for a cosignature; return the checkpoint and how many were new.
+
+        The request goes on from what was cosigned last, or from `since` records. LedgerGap where the log is shorter than the tree: it has lost records, and nothing is signed.
+        """
+        seen = self.leaves()
+        if len(records) < len(seen):
+            raise LedgerGap(
+                f"raw.{self.node} has {len(records)} records and had {len(seen)}: it was cut. "
+                f"Keep everything, and see `tocsin verify {self.node}`."
+            )
+        leaves = [*seen, *(chain.leaf(record) for record in records[len(seen) :])]
+        self.write("leaves", b"".join(leaves))
+        point = notes.Point(f"{by.name}/raw.{self.node}", len(leaves), merkle.root(leaves))
+        note = f"{point}\n{notes.signature(str(point), by.name, by.seed)}"
+        self.write("checkpoint", note)
+        before = self._cosigned_size() if since is None else min(since, len(leaves))
+        self.write("request", _request(leaves, before, note))
+        return point, len(leaves) - len(seen)
+
+    def adopt(self, note: str, witness: notes.Key, hub: notes.Key) -> notes.Point:
+        """Keep what a witness has cosigned. BadInput where it has not, or where the checkpoint is not the hub's own."""
+        if not (notes.signed(note, witness) and notes.signed(note, hub)):
+            raise BadInput(f"The note is not signed by both {hub.name} and {witness.name}; ask the witness again.")
+        point = notes.point(note)
+        if point.size >= self._cosigned_size():
+            self.write("cosigned", note)
+        return point
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write one of the tree's files, whole or not at all."""
+        self._file(name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace(self._file(name), content.encode() if isinstance(content, str) else content)
+
+    def _file(self, name: str) -> Path:
+        return self.folder / self.node / name
+
+    def _cosigned_size(self) -> int:
+        note = self.note("cosigned")
+        return notes.point(note).size if note else 0
+
+
+def checkpoint(note: str, by: notes.Key) -> Checkpoint:
+    """Return what a note says, in the name of a signer that has signed it."""
+    point = notes.point(note)
+    return Checkpoint(point.size, point.root, by.name)
+
+
+def witnesses(folder: Path) -> list[notes.Key]:
+    """Return the keys of the witnesses that the hub trusts."""
+    path = folder / "witnesses"
+    return [notes.key(line) for line in path.read_text().splitlines() if line] if path.exists() else []
+
+
+def trust(folder: Path, witness: notes.Key) -> None:
+    """Trust a witness from now on."""
+    known = witnesses(folder)
+    if witness not in known:
+        replace(folder / "witnesses", "".join(f"{each}\n" for each in [*known, witness]).encode())
+
+
+def _request(leaves: list[bytes], before: int, note: str) -> str:
+    """Return what a witness needs: `old <size>`, the proof that the tree has grown from there, the note."""
+    proof = merkle.grown(leaves, before) if before else []
+    lines = "".join(f"{base64.b64encode(each).decode()}\n" for each in proof)
+    return f"old {before}\n{lines}\n{note}"
+
+
+def _hex(path: Path) -> bytes:
+    try:
+        return bytes.fromhex(path.read_text().strip()) if path.exists() else b""
+    except ValueError:
+        return b""
