@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from pipeline import log
+from pipeline.hub.proof import Evidence, examine
 from pipeline.node.journal import Reader
 from pipeline.node.node import load
 from pipeline.node.sent import read as sent
@@ -67,3 +68,6 @@ def test_a_sync_killed_at_any_moment_only_repeats(desk, rows, cluster, node_topi
     assert first == sorted(first)  # nothing is seen before its predecessor
     assert json.loads((folder / "sent.json").read_text())["events"] == ROWS
     assert max(Counter(numbers).values()) <= hits + 1
+    heads = [entry.value for entry in log.read(cluster.kafka, f"heads.{code}")]
+    verdict = examine(Evidence(code, [entry.value for entry in entries], heads, load(folder).public))
+    assert (verdict.complete, verdict.through, verdict.findings) == (True, ROWS, [])
