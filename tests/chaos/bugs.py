@@ -61,14 +61,20 @@ def no_fence() -> None:
 
 def reinit_without_generation() -> None:
     """A refused worker makes a new producer and commits again, says nothing of its generation, and hears late from the group."""
-    import asyncio
-
-    from streams.lanes import Lanes
     from tests.chaos.provoke import stubborn
 
     stubborn(generation=False)
+    _hears_late()
+
+
+def _hears_late(seconds: float = 3.0) -> None:
+    """Let the worker go on for a while with what the group has taken from it."""
+    import asyncio
+
+    from streams.lanes import Lanes
+
     inner = Lanes.failed
-    Lanes.failed = lambda self, error: asyncio.get_running_loop().call_later(3.0, inner, self, error)
+    Lanes.failed = lambda self, error: asyncio.get_running_loop().call_later(seconds, inner, self, error)
 
 
 def acknowledge_before_commit() -> None:
@@ -158,14 +164,14 @@ def commits_one_too_few() -> None:
 
 
 def end_left_out() -> None:
-    """A commit is forgotten now and then; the next one ends both."""
+    """Commits are gathered: the next one ends those before it, and nobody ends the last."""
     from streams.transaction import Transactions
 
     inner, seen = Transactions._end, []
 
     async def end(self, producer, commit):
         seen.append(commit)
-        if len(seen) % 3:
+        if len(seen) % 20 == 0:
             await inner(self, producer, commit)
 
     Transactions._end = end
@@ -473,7 +479,7 @@ def commit_before_upload() -> None:
 
 
 def refreshed_handle() -> None:
-    """The table is read again before the commit, after the position was compared."""
+    """The table is read again before the commit, after the position was compared; and the worker hears late from the group."""
     from sinks.delta import Commits
 
     inner = Commits._attempt
@@ -484,6 +490,7 @@ def refreshed_handle() -> None:
 
     Commits._attempt = attempt
     Commits._settled = lambda self, start, end: True
+    _hears_late()
 
 
 def no_application_transaction() -> None:

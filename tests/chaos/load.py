@@ -18,7 +18,7 @@ from schemas.wire import single_object
 from tests import synthetic
 from tests.synthetic import zigzag
 
-REPEAT, BROKEN, JUNK, AGAIN, WITHDRAW, GAP, FORK = 0.05, 0.02, 0.002, 0.15, 0.03, 0.004, 0.003
+REPEAT, BROKEN, JUNK, AGAIN, WITHDRAW, PATTERNS, GAP, FORK = 0.05, 0.02, 0.002, 0.15, 0.03, 0.03, 0.004, 0.003
 RECORDED = zigzag(1_767_225_600_000)
 SCHEMA = """
 CREATE TABLE events(topic TEXT, digest BLOB, event_id BLOB, sequence INTEGER, kind TEXT, case_ref BLOB,
@@ -37,12 +37,15 @@ def digest(value: bytes) -> bytes:
 
 
 class Load:
-    """`records()` yields (topic, key, value) in order without end; `keys` are to be sent before the records that need them."""
+    """`records()` yields (topic, key, value) in order without end; `keys` are to be sent before the records that need them.
+
+    `places` are where anything happens, `recent` how many of a node's last cases are reported again or withdrawn.
+    """
 
     def __init__(
-        self, seed: int, nodes: list[str], epoch_keys: dict[str, bytes], patterns: float = 0.03, places: int = 60
+        self, seed: int, nodes: list[str], epoch_keys: dict[str, bytes], places: int = 60, recent: int = 30
     ) -> None:
-        self.rng, self.nodes, self.epoch_keys, self.patterns = random.Random(seed), nodes, epoch_keys, patterns
+        self.rng, self.nodes, self.epoch_keys, self.recent = random.Random(seed), nodes, epoch_keys, recent
         self.keys: list[tuple[str, bytes, bytes]] = []
         self.rows: dict[tuple[str, bytes], tuple] = {}
         self.valid: dict[bytes, synthetic.Incident | synthetic.Pattern] = {}
@@ -68,9 +71,9 @@ class Load:
         draw = self.rng.random()
         if draw < JUNK:
             return self._junk(node)
-        if draw < JUNK + self.patterns:
+        if draw < JUNK + PATTERNS:
             return self._pattern(node)
-        if draw < JUNK + self.patterns + WITHDRAW and self.reported[node]:
+        if draw < JUNK + PATTERNS + WITHDRAW and self.reported[node]:
             return self._withdrawal(node)
         return self._incident(node, self.rng.random() < BROKEN)
 
@@ -85,7 +88,7 @@ class Load:
             damage = self.rng.choice(list(synthetic.BREAKS))
             damage(event)
             reasons = [synthetic.BREAKS[damage]]
-        recent = self.reported[node][-30:]
+        recent = self.reported[node][-self.recent :]
         case = self.rng.choice(recent) if recent and self.rng.random() < AGAIN else self.rng.randbytes(16)
         self.reported[node].append(case)
         return case, self._event(node, "IncidentReported", case, event, reasons)
@@ -111,7 +114,7 @@ class Load:
         return b"", self._event(node, "PatternObserved", None, pattern, [])
 
     def _withdrawal(self, node: str) -> tuple[bytes, bytes]:
-        case = self.rng.choice(self.reported[node][-30:])
+        case = self.rng.choice(self.reported[node][-self.recent :])
         return case, self._event(node, "ConsentWithdrawn", case, None, [])
 
     def _event(self, node: str, kind: str, case: bytes | None, event, reasons: list[str]) -> bytes:

@@ -62,7 +62,10 @@ PROVOCATIONS: dict[str, list[list]] = {
     "records lost": provoke("unanswered", request="ProduceRequest", visit=5, sent=False),
     "small fetches": provoke("small_fetches"),
     "zombie": provoke("sleep_at", point="step.after", visit=5),
-    "sink crash after a table": crash(("table.after", 3), ("table.after", 4)),
+    "sink crash after a table, then other batches": [
+        *crash(("table.after", 1)),
+        *provoke("small_batches", records=70),
+    ],
     "sink crash after a commit": crash(("delta.after", 4), ("delta.after", 3)),
     "sink zombie": provoke("sleep_at", point="delta.before", visit=5),
     "upload fails": provoke("upload_fails", visit=6),
@@ -109,7 +112,7 @@ PLANTED: dict[str, Bug] = {
     "late_patterns_forgotten": Bug("merge", "nothing"),
     "merge_forgets_on_restart": Bug("merge", "crash after a commit"),
     "position_is_zero": Bug("sink", "sink crash after a commit"),
-    "all_rows_again": Bug("sink", "sink crash after a table"),
+    "all_rows_again": Bug("sink", "sink crash after a table, then other batches"),
     "commit_before_upload": Bug("sink", "sink crash after a commit"),
     "refreshed_handle": Bug("sink", "sink zombie"),
     "no_application_transaction": Bug("sink", "sink crash after a commit"),
@@ -154,7 +157,7 @@ class Lab:
     def _fill(self) -> None:
         public = region_keys(self.data, "public")[HOME]
         epochs = {node: synthetic.new_epoch(node, HOME, public) for node in NODES}
-        load = Load(self.seed, NODES, {node: key for node, (key, _) in epochs.items()}, patterns=0.03, places=6)
+        load = Load(self.seed, NODES, {node: key for node, (key, _) in epochs.items()}, places=6, recent=1_000)
         records = list(islice(load.records(), RECORDS))
         producer = KafkaProducer(bootstrap_servers=self.kafka, linger_ms=20)
         for topic, key, value in [*(one for _, one in epochs.values()), *load.keys, *records]:
@@ -246,7 +249,7 @@ class Lab:
         worker = self._worker(stage, "1", patches, batch)
         worker.start(lives)
         self._ended(worker, verdict)
-        verdict.provoked = sum(len(worker.events(event)) for event in ("crash", "lost", "late", "fetches little"))
+        verdict.provoked = sum(len(worker.events(event)) for event in ("crash", "lost", "late", "reads otherwise"))
         verdict.findings += _slow(worker)
         if lives and verdict.provoked < len(lives):
             verdict.findings += [] if verdict.findings else ["(the provocation did not happen)"]

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from dataclasses import replace
 
 from schemas.errors import Fenced, Unreachable
 from tests.chaos import points
@@ -103,26 +104,35 @@ def late(request: str, visit: int, seconds: float = 1.0) -> None:
 
 def small_fetches() -> None:
     """Let each fetch bring one record batch: some of them are markers only."""
+    _settings(fetch_bytes=1)
+
+
+def small_batches(records: int) -> None:
+    """Cut the log otherwise than the life before."""
+    _settings(batch_records=records)
+
+
+def _settings(**changed) -> None:
     from pipeline import bootstrap
 
-    settings = bootstrap.WorkerSettings
-    bootstrap.WorkerSettings = lambda *arguments, **options: settings(*arguments, **{**options, "fetch_bytes": 1})
-    say("fetches little")
+    inner = bootstrap.run
+    bootstrap.run = lambda settings: inner(replace(settings, **changed))
+    say("reads otherwise", **changed)
 
 
 def upload_fails(visit: int) -> None:
-    """Let one upload fail."""
-    from sinks.store import Store
+    """Let one upload of a file of rows fail, below the store's own door."""
+    from minio import Minio
 
-    inner, armed = Store.put, Armed("upload", visit)
+    inner, armed = Minio.put_object, Armed("upload", visit)
 
-    def put(self, path, data):
-        if armed.due():
+    def put_object(self, bucket, path, *arguments, **options):
+        if path.endswith(".parquet") and armed.due():
             say("lost", what=path)
-            raise Unreachable("the store gave no answer")
-        return inner(self, path, data)
+            raise OSError("the store gave no answer")
+        return inner(self, bucket, path, *arguments, **options)
 
-    Store.put = put
+    Minio.put_object = put_object
 
 
 def commit_fails(visit: int) -> None:
