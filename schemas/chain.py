@@ -9,15 +9,13 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nacl import bindings
-from nacl.exceptions import BadSignatureError
-
 from schemas import rows
 from schemas.errors import Quarantines
 from schemas.released import latest
+from schemas.signing import SIGNATURE, sign, signed_by
 from schemas.wire import single_object, unframe
 
-HASH, MARK, SIGNATURE, SEED = 32, 8, 64, 32
+HASH, MARK = 32, 8
 START = bytes(HASH)
 WORDS = b"tocsin head 1\n"
 
@@ -59,32 +57,6 @@ def extended(link: bytes, leaves: Iterable[bytes]) -> bytes:
     for each in leaves:
         link = hashlib.sha256(b"\x02" + link + each).digest()
     return link
-
-
-def new_signer() -> tuple[bytes, bytes]:
-    """Return a new (public key, secret seed), 32 bytes each."""
-    public, secret = bindings.crypto_sign_keypair()
-    return bytes(public), bytes(secret[:SEED])
-
-
-def public_of(seed: bytes) -> bytes:
-    """Return the public key of a secret seed."""
-    return bytes(bindings.crypto_sign_seed_keypair(seed)[0])
-
-
-def sign(seed: bytes, words: bytes) -> bytes:
-    """Return the signature over some words: 64 bytes."""
-    secret = bindings.crypto_sign_seed_keypair(seed)[1]
-    return bytes(bindings.crypto_sign(words, secret)[:SIGNATURE])
-
-
-def signed_by(public: bytes, words: bytes, signature: bytes) -> bool:
-    """Return whether this key has signed these words."""
-    try:
-        bindings.crypto_sign_open(signature + words, public)
-    except (BadSignatureError, ValueError):
-        return False
-    return True
 
 
 def sign_head(seed: bytes, head: Head) -> bytes:

@@ -11,7 +11,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from schemas import chain
+from schemas import chain, signing
 from schemas.errors import BadInput
 
 ED25519, COSIGNATURE = 1, 4  # algorithms of C2SP
@@ -81,14 +81,14 @@ def parts(note: str) -> tuple[str, list[tuple[str, bytes]]]:
 
 def signature(text: str, name: str, seed: bytes) -> str:
     """Return the line that signs a text."""
-    who = Key(name, ED25519, chain.public_of(seed))
-    return _line(who, chain.sign(seed, text.encode()))
+    who = Key(name, ED25519, signing.public_of(seed))
+    return _line(who, signing.sign(seed, text.encode()))
 
 
 def cosignature(text: str, name: str, seed: bytes, seconds: int) -> str:
     """Return the line by which a witness signs a text, at a time in seconds UTC."""
-    who = Key(name, COSIGNATURE, chain.public_of(seed))
-    return _line(who, seconds.to_bytes(8, "big") + chain.sign(seed, _cosigned(text, seconds)))
+    who = Key(name, COSIGNATURE, signing.public_of(seed))
+    return _line(who, seconds.to_bytes(8, "big") + signing.sign(seed, _cosigned(text, seconds)))
 
 
 def signed(note: str, who: Key) -> bool:
@@ -99,9 +99,9 @@ def signed(note: str, who: Key) -> bool:
 
 def _good(text: str, blob: bytes, who: Key) -> bool:
     if who.algorithm == ED25519:
-        return chain.signed_by(who.public, text.encode(), blob[4:])
+        return signing.signed_by(who.public, text.encode(), blob[4:])
     seconds = int.from_bytes(blob[4:12], "big")
-    return chain.signed_by(who.public, _cosigned(text, seconds), blob[12:])
+    return signing.signed_by(who.public, _cosigned(text, seconds), blob[12:])
 
 
 def _cosigned(text: str, seconds: int) -> bytes:

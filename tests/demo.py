@@ -202,6 +202,8 @@ def run() -> None:
         check(expected, accepted)
     with step("What a hub sees: tocsin hub summary great-lakes"):
         tocsin("hub", "summary", "great-lakes", show=True)
+    with step("Is all of it there, as the nodes sent it? tocsin verify"):
+        tocsin("verify", show=True)
     with step("What became of one event: tocsin why"):
         first = json.loads(tocsin("tap", "raw.MONUSCO", "--limit", "1", "--json").splitlines()[0])
         tocsin("why", first["event_id"], show=True)

@@ -13,7 +13,7 @@ from schemas.errors import BadInput, TocsinError
 
 DATA = click.option("--data", type=click.Path(path_type=Path), help="The data folder that `tocsin up` made.")
 JSON = click.option("--json", "as_line", is_flag=True, help="Print one line of JSON.")
-FILES = click.Path(path_type=Path, exists=True, dir_okay=False)
+FILES = click.Path(path_type=Path)
 SHOWN = 12  # findings that are printed of a node; --json has all
 HUB, WITNESS = "tocsin.hub", "tocsin.witness"
 
@@ -33,6 +33,15 @@ SENTENCES = {
 
 def _home(data: Path | None) -> Path:
     return (data or default_data()).expanduser().resolve()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"{path} can't be read as text ({type(error).__name__}); give the file that holds the note."
+        ) from error
 
 
 def _nodes(kafka: str, named: tuple[str, ...]) -> list[str]:
@@ -107,7 +116,7 @@ def witness(request: Path, hub: str, state: Path | None, name: str, data: Path |
 
     folder = state or _home(data) / "witness"
     by = signer(folder, name, notes.COSIGNATURE)
-    asked = witnesses.request(request.read_text())
+    asked = witnesses.request(_text(request))
     click.echo(witnesses.cosign(folder, asked, by, int(time.time()), notes.key(hub)), nl=False)
     click.echo(f"Cosigned by {by.key}", err=True)
 
@@ -124,7 +133,7 @@ def cosigned(note: Path, word: str, name: str, data: Path | None) -> None:
     from pipeline.hub.trees import Tree, signer, trust
     from schemas import notes
 
-    folder, who, text = _home(data) / "proof", notes.key(word), note.read_text()
+    folder, who, text = _home(data) / "proof", notes.key(word), _text(note)
     by = signer(folder, name)
     origin = notes.point(text).origin
     node = origin.removeprefix(f"{name}/raw.")
@@ -201,7 +210,7 @@ def verify(
     from pipeline.keyrings import endpoint
     from schemas import notes
 
-    trusted, more = [notes.key(word) for word in words], [each.read_text() for each in files]
+    trusted, more = [notes.key(word) for word in words], [_text(each) for each in files]
     if file:
         found = [read_bundle(file)]
     else:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.files import replace
 from pipeline.hub.proof import Checkpoint
-from schemas import chain, merkle, notes
+from schemas import chain, merkle, notes, signing
 from schemas.chain import HASH, BadHead
 from schemas.errors import BadInput, LedgerGap, NotSetUp
 
@@ -31,7 +31,7 @@ class Signer:
     @property
     def key(self) -> notes.Key:
         """Return the public key with the name."""
-        return notes.Key(self.name, self.algorithm, chain.public_of(self.seed))
+        return notes.Key(self.name, self.algorithm, signing.public_of(self.seed))
 
 
 def signer(folder: Path, name: str, algorithm: int = notes.ED25519) -> Signer:
@@ -41,9 +41,9 @@ def signer(folder: Path, name: str, algorithm: int = notes.ED25519) -> Signer:
         raise BadInput(f"{name!r} can't sign: give a name without blanks and plus signs, at most 100 letters.")
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace(path, os.urandom(chain.SEED).hex().encode())
+        replace(path, os.urandom(signing.SEED).hex().encode())
     seed = _hex(path)
-    if len(seed) != chain.SEED:
+    if len(seed) != signing.SEED:
         raise NotSetUp(f"The key {path} is damaged; restore it from a backup.")
     return Signer(name, seed, algorithm)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.node.entries import EntryFile
 from pipeline.node.journal import Entry
-from schemas import chain
+from schemas import chain, signing
 from schemas.chain import Head
 
 
@@ -18,7 +18,7 @@ class Heads:
 
     def __init__(self, folder: Path, code: str, seed: bytes, safe: int) -> None:
         self._code, self._seed = code, seed
-        self._signer = chain.public_of(seed)
+        self._signer = signing.public_of(seed)
         self._file = EntryFile(folder / "heads.log")
         torn = self._file.torn(safe)
         if torn:

@@ -19,9 +19,9 @@ from pipeline.files import replace, sync_folder
 from pipeline.node import keys, lines
 from pipeline.node.journal import Journal
 from schemas import places
-from schemas.chain import public_of
 from schemas.codes import LANGUAGES
 from schemas.errors import BadInput, NotSetUp
+from schemas.signing import public_of
 
 FIRST_EPOCH = 1
 

@@ -2,10 +2,10 @@ import hashlib
 
 import pytest
 
-from schemas import chain
+from schemas import chain, signing
 from schemas.chain import BadHead, Head
 
-PUBLIC, SEED = chain.new_signer()
+PUBLIC, SEED = signing.new_signer()
 MARKS = b"".join(chain.leaf(b"%d" % number)[:8] for number in range(4, 7))
 HEAD = Head("MONUSCO", PUBLIC, 6, b"l" * 32, b"p" * 32, MARKS)
 
@@ -19,10 +19,10 @@ SIGNATURE = bytes.fromhex(
 
 
 def test_signatures_are_those_of_the_rfc():
-    assert (chain.public_of(SECRET), chain.sign(SECRET, b"\x72")) == (KEY, SIGNATURE)
-    assert chain.signed_by(KEY, b"\x72", SIGNATURE)
-    assert not chain.signed_by(KEY, b"\x73", SIGNATURE)
-    assert not chain.signed_by(KEY, b"\x72", SIGNATURE[:-1])
+    assert (signing.public_of(SECRET), signing.sign(SECRET, b"\x72")) == (KEY, SIGNATURE)
+    assert signing.signed_by(KEY, b"\x72", SIGNATURE)
+    assert not signing.signed_by(KEY, b"\x73", SIGNATURE)
+    assert not signing.signed_by(KEY, b"\x72", SIGNATURE[:-1])
 
 
 def test_the_chain_is_what_its_sentence_says():
@@ -57,6 +57,6 @@ def test_what_is_no_head_is_refused(record):
 
 
 def test_a_head_that_another_signed_names_its_signer_or_is_refused():
-    other = chain.new_signer()[1]
+    other = signing.new_signer()[1]
     with pytest.raises(BadHead, match="not signed by the key"):
         chain.read_head(chain.sign_head(other, HEAD))

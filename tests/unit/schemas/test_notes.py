@@ -1,6 +1,6 @@
 import pytest
 
-from schemas import chain, notes
+from schemas import notes, signing
 from schemas.errors import BadInput
 
 # The example in the documentation of Go's golang.org/x/mod/sumdb/note, which C2SP's signed notes are.
@@ -11,8 +11,8 @@ NOTE = (
 )
 SEED = bytes(range(32))
 POINT = notes.Point("hub/raw.MONUSCO", 7, bytes(31) + b"\x01")
-SIGNER = notes.Key("hub", notes.ED25519, chain.public_of(SEED))
-WITNESS = notes.Key("witness", notes.COSIGNATURE, chain.public_of(SEED))
+SIGNER = notes.Key("hub", notes.ED25519, signing.public_of(SEED))
+WITNESS = notes.Key("witness", notes.COSIGNATURE, signing.public_of(SEED))
 
 
 def note():

@@ -11,7 +11,7 @@ from pipeline.node import node as nodes
 from pipeline.node import sync as syncing
 from pipeline.node.journal import Journal
 from pipeline.node.record import Recorder
-from schemas import chain, merkle, seal
+from schemas import chain, merkle, seal, signing
 from schemas.released import latest
 from schemas.rows import write
 from schemas.wire import single_object
@@ -82,7 +82,7 @@ def headed(raw, seed):
     for at in range(0, len(raw), GROUP):
         leaves = [chain.leaf(record) for record in raw[at : at + GROUP]]
         link, marks = chain.extended(link, leaves), b"".join(leaf[: chain.MARK] for leaf in leaves)
-        head = chain.Head("SYN-1", chain.public_of(seed), at + len(leaves), link, previous, marks)
+        head = chain.Head("SYN-1", signing.public_of(seed), at + len(leaves), link, previous, marks)
         heads.append(chain.sign_head(seed, head))
         previous = sha256(heads[-1]).digest()
     return heads
@@ -119,7 +119,7 @@ def signed_again_by_another(sent, dice):
     one = evidence(sent)
     at = dice.randrange(EVENTS)
     one.records[at] = altered(one.records[at], dice)
-    return replace(one, heads=headed(one.records, chain.new_signer()[1])), ("re-signed", 7)
+    return replace(one, heads=headed(one.records, signing.new_signer()[1])), ("re-signed", 7)
 
 
 def signed_again_with_the_stolen_key(sent, dice):
@@ -217,7 +217,7 @@ def other_groups(raw, seed, size):
     leaves = [chain.leaf(record) for record in raw[:size]]
     marks = b"".join(leaf[: chain.MARK] for leaf in leaves)
     link = chain.extended(chain.START, leaves)
-    yield chain.sign_head(seed, chain.Head("SYN-1", chain.public_of(seed), size, link, chain.START, marks))
+    yield chain.sign_head(seed, chain.Head("SYN-1", signing.public_of(seed), size, link, chain.START, marks))
 
 
 def test_both_branches_of_a_clone_are_kept_and_neither_is_called_complete(sent):
