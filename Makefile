@@ -29,11 +29,11 @@ test: $(STAMP) ## all tests; integration tests start their own Kafka and S3 and 
 bench: $(STAMP) ## how fast it is, every figure checked; EVENTS=5000000 for more, PEERS=DIR for other engines beside it
 	@$(BIN)/python -m tests.bench all --events $(or $(EVENTS),1000000) $(if $(PEERS),--peers $(PEERS))
 
-chaos: $(STAMP) ## faults on a real Kafka and S3, an oracle's verdict, planted bugs; an hour and a half, CHAOS="--minutes 2" for less
+chaos: $(STAMP) ## faults on a real Kafka and S3, an oracle's verdict, planted bugs; two hours and a half, CHAOS="--minutes 2" for less
 	@$(BIN)/python -m tests.chaos $(CHAOS)
 	@$(BIN)/python -m tests.chaos.planted
 
-chaos-cut: $(STAMP) ## some of each fault, the oracle's verdict; ten minutes
+chaos-cut: $(STAMP) ## some of each fault, the oracle's verdict; five minutes, also within make test
 	@$(BIN)/python -m pytest -m chaos
 
 lint: $(STAMP) ## style, types, import contracts, sizes, schema evolution, rendered files

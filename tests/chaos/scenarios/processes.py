@@ -34,7 +34,7 @@ class Kills(Scenario):
 
     name = "kills"
     full: ClassVar = {"worker kill -9": 300}
-    cut: ClassVar = {"worker kill -9": 10}
+    cut: ClassVar = {"worker kill -9": 20}
     recoveries = ("restart:-9", "ready")
     workers: ClassVar = {"refine": 2, "merge": 1, "sink": 1}
     minutes = 15
