@@ -58,13 +58,13 @@ def _nodes(kafka: str, named: tuple[str, ...]) -> list[str]:
 
 @click.command(epilog="Examples: `tocsin hub checkpoint`; `tocsin hub checkpoint MONUSCO --name sahel.example.org`.")
 @click.argument("nodes", nargs=-1)
-@click.option("--name", default=HUB, show_default=True, help="Under which name the hub signs.")
+@click.option("--name", help=f"Under which name the hub signs from now on [default: as before, else {HUB}].")
 @click.option(
     "--since", type=click.IntRange(0), help="How many records the witness has seen, where its answer was lost."
 )
 @DATA
 @JSON
-def checkpoint(nodes: tuple[str, ...], name: str, since: int | None, data: Path | None, as_line: bool) -> None:
+def checkpoint(nodes: tuple[str, ...], name: str | None, since: int | None, data: Path | None, as_line: bool) -> None:
     """Sign for all that has come of NODES (or of all): a tree over each log, and a request to a witness."""
     from pipeline.hub.evidence import by_offset
     from pipeline.hub.trees import Tree, signer
@@ -73,7 +73,7 @@ def checkpoint(nodes: tuple[str, ...], name: str, since: int | None, data: Path 
 
     home = _home(data)
     kafka, folder = endpoint(home, "kafka"), home / "proof"
-    by = signer(folder, name)
+    by = signer(folder, name, HUB)
     rows: list[dict[str, Any]] = []
     for node in _nodes(kafka, nodes):
         records = by_offset(read(kafka, f"raw.{node}"))
@@ -103,9 +103,9 @@ def checkpoint(nodes: tuple[str, ...], name: str, since: int | None, data: Path 
 @click.argument("request", type=FILES)
 @click.option("--hub", required=True, metavar="KEY", help="The key that the hub has told.")
 @click.option("--state", type=click.Path(path_type=Path), help="The witness's folder [default: DATA/witness].")
-@click.option("--name", default=WITNESS, show_default=True, help="Under which name the witness signs.")
+@click.option("--name", help=f"Under which name the witness signs [default: as before, else {WITNESS}].")
 @DATA
-def witness(request: Path, hub: str, state: Path | None, name: str, data: Path | None) -> None:
+def witness(request: Path, hub: str, state: Path | None, name: str | None, data: Path | None) -> None:
     """Cosign a hub's checkpoint, if its log has only grown since the last one; prints the cosigned note.
 
     The witness's own key goes to stderr. It sees no event: sizes and hashes only.
@@ -115,7 +115,7 @@ def witness(request: Path, hub: str, state: Path | None, name: str, data: Path |
     from schemas import notes
 
     folder = state or _home(data) / "witness"
-    by = signer(folder, name, notes.COSIGNATURE)
+    by = signer(folder, name, WITNESS, notes.COSIGNATURE)
     asked = witnesses.request(_text(request))
     click.echo(witnesses.cosign(folder, asked, by, int(time.time()), notes.key(hub)), nl=False)
     click.echo(f"Cosigned by {by.key}", err=True)
@@ -126,17 +126,16 @@ def witness(request: Path, hub: str, state: Path | None, name: str, data: Path |
 @click.option(
     "--witness", "word", required=True, metavar="KEY", help="The key that the witness has told; trusted from now on."
 )
-@click.option("--name", default=HUB, show_default=True, help="Under which name the hub signs.")
 @DATA
-def cosigned(note: Path, word: str, name: str, data: Path | None) -> None:
+def cosigned(note: Path, word: str, data: Path | None) -> None:
     """Keep what a witness has cosigned: `tocsin verify` compares the log with it from now on."""
     from pipeline.hub.trees import Tree, signer, trust
     from schemas import notes
 
     folder, who, text = _home(data) / "proof", notes.key(word), _text(note)
-    by = signer(folder, name)
+    by = signer(folder, None, HUB)
     origin = notes.point(text).origin
-    node = origin.removeprefix(f"{name}/raw.")
+    node = origin.removeprefix(f"{by.name}/raw.")
     if node == origin or not (folder / node / "leaves").exists():
         raise BadInput(f"The note is about {origin}, which is no log of this hub; nothing was kept.")
     point = Tree(folder, node).adopt(text, who, by.key)
@@ -167,10 +166,14 @@ def bundle(node: str, file: Path, data: Path | None) -> None:
 def _gathered(home: Path, kafka: str, nodes: list[str]) -> list[Any]:
     from pipeline.hub.evidence import gather
     from pipeline.hub.trees import signer, witnesses
+    from pipeline.log import ends
+    from pipeline.node.progress import progress
 
     folder = home / "proof"
-    keys = [signer(folder, HUB).key, *witnesses(folder)]
-    return [gather(kafka, node, folder, keys) for node in nodes]
+    lengths = ends(kafka, "raw.")
+    keys = [signer(folder, None, HUB).key, *witnesses(folder)]
+    with progress("Reading what was sent", sum(lengths[f"raw.{node}"] for node in nodes)) as advance:
+        return [gather(kafka, node, folder, keys, advance) for node in nodes]
 
 
 @click.command(

@@ -6,7 +6,7 @@ notes `checkpoint` and `cosigned`, and the `keys` of who signed them.
 
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,21 +44,24 @@ class Gathered:
         return Evidence(self.node, self.records, self.heads, pin or self.pin, self.leaves, points)
 
 
-def gather(kafka: str, node: str, folder: Path, keys: list[notes.Key]) -> Gathered:
-    """Read the node's topics to their ends; the key that signs its first head is pinned where none was."""
+def gather(
+    kafka: str, node: str, folder: Path, keys: list[notes.Key], step: Callable[[int], None] = lambda _: None
+) -> Gathered:
+    """Read the node's topics to their ends, `step` hears of each record; the key of its first head is pinned if none was."""
     tree = Tree(folder, node)
     heads = [entry.value or b"" for entry in read(kafka, f"heads.{node}")]
     pin = tree.learn(heads)
     found = {name: text for name in NOTES if (text := tree.note(name))}
-    return Gathered(node, by_offset(read(kafka, f"raw.{node}")), heads, tree.leaves(), pin, found, keys)
+    return Gathered(node, by_offset(read(kafka, f"raw.{node}"), step), heads, tree.leaves(), pin, found, keys)
 
 
-def by_offset(entries: Iterable[Entry]) -> list[bytes]:
+def by_offset(entries: Iterable[Entry], step: Callable[[int], None] = lambda _: None) -> list[bytes]:
     """Return records by offset; an offset at which nothing is (any more) holds nothing."""
     records: list[bytes] = []
     for entry in entries:
         records += [b""] * (entry.offset - len(records))
         records.append(entry.value or b"")
+        step(1)
     return records
 
 

@@ -2,7 +2,7 @@
 
 Folder `proof/<node>`: `leaves` (32 bytes a record of `raw.<node>`, by offset), `pin` (the node's public key, as first seen),
 `checkpoint` (a signed note), `request` (what a witness is asked), `cosigned` (the newest that one has signed).
-`proof/sign.key` is the hub's own key; `proof/witnesses` the keys of the witnesses that it trusts, one a line.
+`proof/sign.key` and `proof/name` are the hub's own; `proof/witnesses` the keys of the witnesses that it trusts, one a line.
 """
 
 import base64
@@ -16,8 +16,6 @@ from pipeline.hub.proof import Checkpoint
 from schemas import chain, merkle, notes, signing
 from schemas.chain import HASH, BadHead
 from schemas.errors import BadInput, LedgerGap, NotSetUp
-
-NAME = "tocsin.hub"
 
 
 @dataclass(frozen=True)
@@ -34,9 +32,13 @@ class Signer:
         return notes.Key(self.name, self.algorithm, signing.public_of(self.seed))
 
 
-def signer(folder: Path, name: str, algorithm: int = notes.ED25519) -> Signer:
-    """Return the folder's signer, made at the first call. NotSetUp where the key is damaged."""
-    path = folder / "sign.key"
+def signer(folder: Path, name: str | None, default: str, algorithm: int = notes.ED25519) -> Signer:
+    """Return the folder's signer, made at the first call; it signs under the name that was given last.
+
+    BadInput where that can't be a name, NotSetUp where the key is damaged.
+    """
+    path, named = folder / "sign.key", folder / "name"
+    name = name or (named.read_text().strip() if named.exists() else default)
     if not notes.NAME.fullmatch(name):
         raise BadInput(f"{name!r} can't sign: give a name without blanks and plus signs, at most 100 letters.")
     if not path.exists():
@@ -45,6 +47,7 @@ def signer(folder: Path, name: str, algorithm: int = notes.ED25519) -> Signer:
     seed = _hex(path)
     if len(seed) != signing.SEED:
         raise NotSetUp(f"The key {path} is damaged; restore it from a backup.")
+    replace(named, f"{name}\n".encode())
     return Signer(name, seed, algorithm)
 
 

@@ -17,7 +17,7 @@ SECONDS = 1_700_000_000
 
 @pytest.fixture
 def hub(tmp_path):
-    return trees.signer(tmp_path / "proof", "hub.example")
+    return trees.signer(tmp_path / "proof", "hub.example", "hub")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def tree(tmp_path):
 
 @pytest.fixture
 def watcher(tmp_path):
-    return trees.signer(tmp_path / "witness", "witness.example", notes.COSIGNATURE)
+    return trees.signer(tmp_path / "witness", "witness.example", "witness", notes.COSIGNATURE)
 
 
 def asked(tree):
@@ -76,7 +76,7 @@ def test_a_log_that_was_cut_is_not_signed_for(tree, hub):
 def test_another_hub_with_the_same_name_gets_no_signature(tree, hub, watcher, tmp_path):
     tree.grow(RECORDS[:5], hub)
     cosigned(tree, hub, watcher, tmp_path)
-    other = trees.signer(tmp_path / "other", "hub.example")
+    other = trees.signer(tmp_path / "other", "hub.example", "hub")
     tree.grow(RECORDS[:5], other)
     with pytest.raises(BadInput, match="signed by another key before"):
         witness.cosign(tmp_path / "witness", asked(tree), watcher, SECONDS, other.key)
@@ -106,12 +106,12 @@ def test_trust_is_kept(tmp_path, watcher, hub):
 
 
 def test_a_damaged_key_is_told(tmp_path):
-    trees.signer(tmp_path, "a")
+    trees.signer(tmp_path, None, "a")
     (tmp_path / "sign.key").write_text("00")
     with pytest.raises(NotSetUp, match="restore it from a backup"):
-        trees.signer(tmp_path, "a")
+        trees.signer(tmp_path, None, "a")
     with pytest.raises(BadInput, match="without blanks"):
-        trees.signer(tmp_path, "a b")
+        trees.signer(tmp_path, "a b", "a")
 
 
 @pytest.mark.parametrize("text", ["", "old 3", "new 3\n\nnote", "old -1\n\nnote", "old x\n\nnote", "old 1\n?\n\nnote"])
@@ -163,3 +163,13 @@ def test_the_witness_alone_catches_a_hub_that_cuts_its_own_log(tree, hub, watche
 def test_an_offset_at_which_nothing_is_holds_nothing():
     entries = [Entry("raw.SYN-1", 0, at, 0, b"", value) for at, value in ((1, b"a"), (2, None), (4, b"b"))]
     assert evidence.by_offset(entries) == [b"", b"a", b"", b"", b"b"]
+
+
+def test_a_hub_signs_under_the_name_that_was_given_last(tmp_path):
+    assert [trees.signer(tmp_path, name, "hub").name for name in (None, "one", None, "two", None)] == [
+        "hub",
+        "one",
+        "one",
+        "two",
+        "two",
+    ]
