@@ -66,16 +66,18 @@ def overtaken(lane: str, visit: int, by: int = 2) -> None:
     Broker.ask = ask
 
 
-def fences_late(lane: str, seconds: float = 2.0) -> None:
-    """Let a lane wait before it is opened, as where another worker has it that starts later."""
+def fences_late(lane: str) -> None:
+    """Let a lane be opened after another one, as where another worker has it that starts later."""
     from streams.lane import KafkaLane
 
-    inner = KafkaLane.open
+    inner, another = KafkaLane.open, asyncio.Event()
 
     async def opened(self):
         if self._name == lane:
-            await asyncio.sleep(seconds)
-        return await inner(self)
+            await asyncio.wait_for(another.wait(), 60)
+        at = await inner(self)
+        another.set()
+        return at
 
     KafkaLane.open = opened
     say("late", what=lane)
