@@ -18,7 +18,7 @@ from schemas.wire import single_object
 
 EPOCH = date(1970, 1, 1).toordinal()
 FIRST, LAST = date(2012, 1, 1).toordinal() - EPOCH, date(2025, 12, 1).toordinal() - EPOCH
-SLACK = 14
+SLACK, YEAR = 14, 365  # days
 FORMS = 10  # index 0 is `unspecified` and never used here
 CASE_KINDS = {"IncidentReported": 1, "ConsentWithdrawn": 6, "PatternObserved": 9}
 PARTIES = [None, *(f"Synthetic Front {i}" for i in range(40))]
@@ -117,14 +117,16 @@ class Truth:
 
     @cached_property
     def links(self) -> set[tuple[str, bytes, bytes]]:
-        """Return (region, incident, pattern), found by comparing each with each in an area."""
-        by_area: dict[str, list[tuple[bytes, Pattern]]] = {}
+        """Return (region, incident, pattern), found by comparing each with each that touches its area and year."""
+        near: dict[tuple[str, int], list[tuple[bytes, Pattern]]] = {}
         for pattern_id, pattern in self.patterns.items():
+            years = range((pattern.start - SLACK) // YEAR, (pattern.end + SLACK) // YEAR + 1)
             for area in {x for a in pattern.areas for x in areas_of(a)}:
-                by_area.setdefault(area, []).append((pattern_id, pattern))
+                for year in years:
+                    near.setdefault((area, year), []).append((pattern_id, pattern))
         found = set()
         for incident_id, incident in self.incidents.items():
-            for pattern_id, pattern in by_area.get(incident.area, []):
+            for pattern_id, pattern in near.get((incident.area, incident.day // YEAR), []):
                 if fits(incident, pattern):
                     found |= {(r, incident_id, pattern_id) for r in region_codes_of(incident.area)}
         return found
