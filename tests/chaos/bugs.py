@@ -329,7 +329,7 @@ def withdrawal_ignored() -> None:
     """A withdrawn consent stops nothing."""
     from streams import refine
 
-    refine._withdrawn = lambda state, found, reported, since: np.zeros(len(reported), np.bool_)
+    refine._withdrawn = lambda found, rows, since: np.zeros(len(rows), np.bool_)
 
 
 def no_reasons() -> None:
