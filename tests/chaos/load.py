@@ -24,6 +24,7 @@ SCHEMA = """
 CREATE TABLE events(topic TEXT, digest BLOB, event_id BLOB, sequence INTEGER, kind TEXT, case_ref BLOB,
   refused TEXT, facts BLOB, fields TEXT, PRIMARY KEY(topic, digest)) WITHOUT ROWID;
 CREATE TABLE shared(region TEXT, event_id BLOB, PRIMARY KEY(region, event_id)) WITHOUT ROWID;
+CREATE INDEX by_event ON shared(event_id);
 CREATE TABLE areas(event_id BLOB, area TEXT, PRIMARY KEY(event_id, area)) WITHOUT ROWID;
 CREATE TABLE links(region TEXT, incident BLOB, pattern BLOB, PRIMARY KEY(region, incident, pattern)) WITHOUT ROWID;
 CREATE TABLE seen(topic TEXT, part INTEGER, offset INTEGER, digest BLOB);

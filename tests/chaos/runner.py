@@ -65,7 +65,7 @@ def least(scenario: Scenario, cut: bool, minutes: float | None) -> dict[str, int
 def oracle(data: Path, truth: Path, *options: str) -> dict[str, Any]:
     """Ask the judge, in a process of its own."""
     command = [sys.executable, "-m", "tests.chaos.oracle", str(data), str(truth), "--json", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1_800)
     if done.returncode not in (0, 1) or not done.stdout.startswith("{"):
         raise AssertionError(f"the oracle gave no answer: {done.stderr[-3000:]}")
     return json.loads(done.stdout)
