@@ -16,6 +16,7 @@ from schemas.signing import SIGNATURE, sign, signed_by
 from schemas.wire import single_object, unframe
 
 HASH, MARK = 32, 8
+LIMIT = 1 << 40  # of an event's number
 START = bytes(HASH)
 WORDS = b"tocsin head 1\n"
 
@@ -73,7 +74,8 @@ def read_head(record: bytes) -> Head:
         row = rows.read(release, body) if release.name == "HeadSigned" else {}
     except Quarantines as error:
         raise BadHead("head.malformed", f"a record is no head of a chain ({error.reason})") from error
-    if not row or len(row["marks"]) % MARK:
+    count = len(row["marks"]) // MARK if row else 0
+    if not count or len(row["marks"]) % MARK or not count <= row["sequence"] < LIMIT:
         raise BadHead("head.malformed", "a record is no head of a chain")
     signature = row.pop("signature")
     if not signed_by(row["signer"], WORDS + body[:-SIGNATURE], signature):

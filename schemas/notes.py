@@ -98,6 +98,8 @@ def signed(note: str, who: Key) -> bool:
 
 
 def _good(text: str, blob: bytes, who: Key) -> bool:
+    if len(blob) != (4 if who.algorithm == ED25519 else 12) + signing.SIGNATURE:
+        return False
     if who.algorithm == ED25519:
         return signing.signed_by(who.public, text.encode(), blob[4:])
     seconds = int.from_bytes(blob[4:12], "big")

@@ -25,6 +25,8 @@ def sign(seed: bytes, words: bytes) -> bytes:
 
 def signed_by(public: bytes, words: bytes, signature: bytes) -> bool:
     """Return whether this key has signed these words."""
+    if len(signature) != SIGNATURE:
+        return False  # libsodium would take what is too much as the beginning of the words
     try:
         bindings.crypto_sign_open(signature + words, public)
     except (BadSignatureError, ValueError):

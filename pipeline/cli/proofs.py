@@ -28,6 +28,7 @@ SENTENCES = {
     "unsigned": "no head signs for it: it is not the node's, or its sync was cut off",
     "head missing": "a signed head is missing before it",
     "foreign": "is another node's",
+    "not cosigned": "a signer that is trusted has signed for nothing here",
 }
 
 
@@ -44,16 +45,21 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _nodes(kafka: str, named: tuple[str, ...]) -> list[str]:
-    """Return the nodes that are named, else all that have sent something. BadInput where one is unknown."""
+def _nodes(home: Path, kafka: str, named: tuple[str, ...]) -> dict[str, int]:
+    """Return the nodes that are named, else all that ever sent something, and how many records each has now.
+
+    A node whose topic was emptied or deleted is known by its tree. BadInput where one is unknown.
+    """
+    from pipeline.hub.evidence import NODE
     from pipeline.log import ends
 
-    found = ends(kafka, "raw.")
-    known = [name.removeprefix("raw.") for name in found]
+    found = {name.removeprefix("raw."): end for name, end in ends(kafka, "raw.").items()}
+    seen = {path.parent.name: 0 for path in (home / "proof" / "nodes").glob("*/*")}
+    known = {name: end for name, end in sorted((seen | found).items()) if NODE.fullmatch(name)}
     unknown = [name for name in named if name not in known]
     if unknown:
         raise BadInput(f"No node is named {unknown[0]!r} here; there are {', '.join(known)}.")
-    return list(named) or [name.removeprefix("raw.") for name, end in found.items() if end]
+    return {name: known[name] for name in named} or {name: end for name, end in known.items() if end or name in seen}
 
 
 @click.command(epilog="Examples: `tocsin hub checkpoint`; `tocsin hub checkpoint MONUSCO --name sahel.example.org`.")
@@ -75,14 +81,13 @@ def checkpoint(nodes: tuple[str, ...], name: str | None, since: int | None, data
     kafka, folder = endpoint(home, "kafka"), home / "proof"
     by = signer(folder, name, HUB)
     rows: list[dict[str, Any]] = []
-    for node in _nodes(kafka, nodes):
-        records = by_offset(read(kafka, f"raw.{node}"))
-        if not records:
+    for node in _nodes(home, kafka, nodes):
+        records, tree = by_offset(read(kafka, f"raw.{node}")), Tree(folder, node)
+        if not records and not tree.leaves():
             continue
-        tree = Tree(folder, node)
         tree.learn(entry.value or b"" for entry in read(kafka, f"heads.{node}"))
         point, new = tree.grow(records, by, since)
-        request = str(folder / node / "request")
+        request = str(folder / "nodes" / node / "request")
         rows.append({"node": node, "records": point.size, "new": new, "root": point.root.hex(), "request": request})
     if as_line:
         click.echo(json.dumps({"key": str(by.key), "logs": rows}))
@@ -136,7 +141,7 @@ def cosigned(note: Path, word: str, data: Path | None) -> None:
     by = signer(folder, None, HUB)
     origin = notes.point(text).origin
     node = origin.removeprefix(f"{by.name}/raw.")
-    if node == origin or not (folder / node / "leaves").exists():
+    if node == origin or not Tree(folder, node).note("checkpoint"):
         raise BadInput(f"The note is about {origin}, which is no log of this hub; nothing was kept.")
     point = Tree(folder, node).adopt(text, who, by.key)
     trust(folder, who)
@@ -144,36 +149,34 @@ def cosigned(note: Path, word: str, data: Path | None) -> None:
 
 
 @click.command(
-    epilog="Example: `tocsin hub bundle MONUSCO monusco.zip`, then anywhere `tocsin verify --bundle monusco.zip`."
+    epilog="Example: `tocsin hub bundle MONUSCO monusco.zip`, then anywhere `tocsin verify --bundle monusco.zip --pin 9f…`."
 )
 @click.argument("node")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @DATA
 def bundle(node: str, file: Path, data: Path | None) -> None:
-    """Write all that proves NODE's log into FILE, to be verified without Kafka; bodies are in it as sealed as they were sent."""
+    """Write all that proves NODE's log into FILE, to be verified without Kafka.
+
+    Records are in it as they were sent: what is about a case is sealed, patterns are in clear.
+    """
     from pipeline.hub.evidence import write_bundle
     from pipeline.keyrings import endpoint
 
     home = _home(data)
     kafka = endpoint(home, "kafka")
-    (found,) = _gathered(home, kafka, _nodes(kafka, (node,)))
+    (found,) = _gathered(home, kafka, _nodes(home, kafka, (node,)))
     write_bundle(file, found)
     click.echo(
         f"{file}: {len(found.records):,} records, {len(found.heads):,} heads. Next: tocsin verify --bundle {file}"
     )
 
 
-def _gathered(home: Path, kafka: str, nodes: list[str]) -> list[Any]:
+def _gathered(home: Path, kafka: str, nodes: dict[str, int]) -> list[Any]:
     from pipeline.hub.evidence import gather
-    from pipeline.hub.trees import signer, witnesses
-    from pipeline.log import ends
     from pipeline.node.progress import progress
 
-    folder = home / "proof"
-    lengths = ends(kafka, "raw.")
-    keys = [signer(folder, None, HUB).key, *witnesses(folder)]
-    with progress("Reading what was sent", sum(lengths[f"raw.{node}"] for node in nodes)) as advance:
-        return [gather(kafka, node, folder, keys, advance) for node in nodes]
+    with progress("Reading what was sent", sum(nodes.values())) as advance:
+        return [gather(kafka, node, home / "proof", advance) for node in nodes]
 
 
 @click.command(
@@ -206,32 +209,70 @@ def verify(
 ) -> None:
     """Say whether the log of NODES (or of all) is whole and as they sent it, and name each event that is not.
 
-    Exit status 0 where all are complete, 70 where one is not.
+    A node signs the hash of each event ("heads"); hub and witness sign what they have seen ("checkpoints"). Exit status 0
+    where all are complete, 70 where one is not. A key that is seen for the first time is kept, and compared from then on.
     """
-    from pipeline.hub.evidence import read_bundle
-    from pipeline.hub.proof import examine
-    from pipeline.keyrings import endpoint
+    from pipeline.hub.proof import Finding, examine
     from schemas import notes
 
     trusted, more = [notes.key(word) for word in words], [_text(each) for each in files]
-    if file:
-        found = [read_bundle(file)]
-    else:
-        home = _home(data)
-        kafka = endpoint(home, "kafka")
-        found = _gathered(home, kafka, _nodes(kafka, nodes))
-    verdicts = [examine(each.evidence(_key(pin), trusted, more)) for each in found]
-    pins = {each.node: (_key(pin) or each.pin).hex() for each in found}
-    if not verdicts and not as_line:
-        click.echo("Nothing has come yet: `tocsin node sync` sends.")
+    found, keys = _offline(file, nodes, pin) if file else _online(_home(data), nodes, not words)
+    keys = trusted or keys
+    _check_notes(more, keys, [each.node for each in found])
+    verdicts, pins = [], {}
+    for each in found:
+        pins[each.node] = _key(pin) or each.pin
+        evidence = each.evidence(pins[each.node], keys, more)
+        verdicts.append(examine(evidence))
+        silent = {key.name for key in trusted} - {point.by for point in evidence.checkpoints}
+        verdicts[-1].findings += [
+            Finding("not cosigned", said=f"{name} has signed for nothing here") for name in sorted(silent)
+        ]
     if as_line:
-        lines = [asdict(one) | {"complete": one.complete, "pin": pins[one.node]} for one in verdicts]
+        lines = [asdict(one) | {"complete": one.complete, "pin": pins[one.node].hex()} for one in verdicts]
         click.echo(json.dumps({"complete": all(one.complete for one in verdicts), "nodes": lines}))
+    elif not verdicts:
+        click.echo("Nothing has come yet: `tocsin node sync` sends.")
     else:
         for one in verdicts:
-            click.echo("\n".join(_said(one, pins[one.node])))
+            click.echo("\n".join(_said(one, pins[one.node].hex())))
     if not all(one.complete for one in verdicts):
         raise click.exceptions.Exit(TocsinError.exit_code)
+
+
+def _offline(file: Path, nodes: tuple[str, ...], pin: str | None) -> tuple[list[Any], list[Any]]:
+    from pipeline.hub.evidence import read_bundle
+
+    if not pin:
+        raise BadInput("A bundle can't vouch for itself: give the node's key by --pin, as the node has told it.")
+    found = read_bundle(file)
+    if nodes and nodes != (found.node,):
+        raise BadInput(f"{file} is about {found.node}, not about {', '.join(nodes)}.")
+    return [found], []
+
+
+def _online(home: Path, nodes: tuple[str, ...], own: bool) -> tuple[list[Any], list[Any]]:
+    """Return what is gathered, and the keys of this hub, if it has one, and of its witnesses, if these are to be trusted."""
+    from pipeline.hub.trees import signer, witnesses
+    from pipeline.keyrings import endpoint
+
+    kafka, folder = endpoint(home, "kafka"), home / "proof"
+    keys = [signer(folder, None, HUB).key] if own and (folder / "sign.key").exists() else []
+    return _gathered(home, kafka, _nodes(home, kafka, nodes)), keys + (witnesses(folder) if own else [])
+
+
+def _check_notes(given: list[str], keys: list[Any], nodes: list[str]) -> None:
+    """Refuse a note that was given and would be silently ignored: BadInput."""
+    from schemas import notes
+
+    for note in given:
+        origin = notes.point(note).origin
+        if origin.rpartition("/raw.")[2] not in nodes:
+            raise BadInput(f"The note is about {origin}, and none of {', '.join(nodes)}.")
+        if not any(notes.signed(note, key) for key in keys):
+            raise BadInput(
+                f"The note about {origin} is signed by nobody whose key is trusted here; give it by --signer."
+            )
 
 
 def _key(pin: str | None) -> bytes:
@@ -245,7 +286,7 @@ def _key(pin: str | None) -> bytes:
 
 
 def _said(verdict: Any, pin: str) -> list[str]:
-    if not verdict.records and not verdict.heads:
+    if not (verdict.records or verdict.heads or verdict.findings):
         return [f"{verdict.node}: nothing has come yet."]
     seen = (
         f"{verdict.cosigned:,} of them signed for by hub or witness"
@@ -267,6 +308,12 @@ def _said(verdict: Any, pin: str) -> list[str]:
         lines.append(f"  and {len(verdict.findings) - SHOWN:,} more: --json names all")
     if verdict.repeated:
         lines.append(f"  {len(verdict.repeated):,} records came again as they were; they count once")
+    if verdict.late:
+        lines.append(
+            f"  {len(verdict.late):,} events stand behind later ones; no checkpoint tells whether they came so"
+        )
+    if verdict.no_heads:
+        lines.append(f"  {verdict.no_heads:,} records of heads.{verdict.node} are no heads")
     if verdict.unreadable:
         lines.append(
             f"  {len(verdict.unreadable):,} records are no events; `tocsin hub summary` says why they were refused"
@@ -288,6 +335,8 @@ def _runs(findings: list[Any]) -> list[tuple[Any, Any]]:
 
 
 def _place(first: Any, last: Any) -> str:
+    if first.last > first.sequence:
+        return f"events {first.sequence:,} to {first.last:,}"
     if first.sequence:
         return f"event {first.sequence:,}" if first is last else f"events {first.sequence:,} to {last.sequence:,}"
     return f"offset {first.offset:,}" if first.offset >= 0 else "the log"

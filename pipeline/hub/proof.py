@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,19 +43,24 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be: its kind, the event's number (0: none) or the record's offset (-1: none)."""
+    """One thing that is not as it should be: its kind, the event's number (0: none) or the record's offset (-1: none).
+
+    `last` is the last number of a range that begins at `sequence`, 0 where it is one event.
+    """
 
     kind: str
     sequence: int = 0
     offset: int = -1
     said: str = ""
+    last: int = 0
 
 
 @dataclass
 class Verdict:
     """`through`: up to which number everything is there as the node signed it; `findings` in the order of numbers.
 
-    Told, and harmless: numbers that came again with the same bytes (`repeated`), offsets of what is no event (`unreadable`).
+    Told, and harmless: numbers that came again with the same bytes (`repeated`) or after later ones (`late`), offsets of what is
+    no event (`unreadable`), and how many records of heads.<node> are no heads (`no_heads`).
     """
 
     node: str
@@ -65,7 +71,9 @@ class Verdict:
     cosigned: int = 0
     findings: list[Finding] = field(default_factory=list)
     repeated: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
     unreadable: list[int] = field(default_factory=list)
+    no_heads: int = 0
 
     @property
     def complete(self) -> bool:
@@ -88,15 +96,14 @@ class _Log:
 def examine(evidence: Evidence) -> Verdict:
     """Return the verdict."""
     log, found = _log(evidence), set[Finding]()
-    heads = _heads(evidence, found)
+    heads, no_heads = _heads(evidence, found)
     covered = _covered(log, heads, found)
     found |= {Finding("foreign", offset=at, said="the record of another node") for at in log.foreign}
-    found |= set(_forked(log)) | set(_tree(log, evidence)) | set(_unsigned(log, covered))
-    highest = max([*log.by_number, *covered], default=0)
-    found |= {Finding("missing", n) for n in range(1, highest + 1) if n not in log.by_number and n not in covered}
-    verdict = Verdict(evidence.node, highest, 0, len(evidence.records), len(heads))
+    found |= {*_forked(log), *_tree(log, evidence), *_unsigned(log, covered), *_gaps(log, covered)}
+    verdict = Verdict(evidence.node, max([*log.by_number, *covered], default=0), 0, len(evidence.records), len(heads))
     verdict.findings = sorted(found, key=lambda one: (one.sequence, one.offset, one.kind))
-    verdict.repeated, verdict.unreadable = log.repeated, log.unreadable
+    verdict.repeated, verdict.unreadable, verdict.no_heads = log.repeated, log.unreadable, no_heads
+    verdict.late = list(_late(log, len(evidence.leaves)))
     verdict.cosigned = max((each.size for each in evidence.checkpoints), default=0)
     verdict.through = _through(verdict, covered)
     return verdict
@@ -119,26 +126,28 @@ def _read(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return of each record whether it is an envelope with a possible number, whether of this node, and its number."""
     n = len(evidence.records)
     numbers, values = np.arange(n), Blob.of(list(evidence.records))
-    read = envelopes.read(
-        Records(f"raw.{evidence.node}", 0, 0, n, numbers, numbers, values, Blob.of([b""] * n)), evidence.node
-    )
-    return read.good & (read.sequence >= 1), read.home, read.sequence
+    records = Records(f"raw.{evidence.node}", 0, 0, n, numbers, numbers, values, Blob.of([b""] * n))
+    read = envelopes.read(records, evidence.node)
+    possible = (read.sequence >= 1) & (read.sequence < chain.LIMIT)
+    return read.good & possible, read.home, read.sequence
 
 
-def _heads(evidence: Evidence, found: set[Finding]) -> dict[bytes, Head]:
-    """Return the node's heads by their hash; what is no head of this node, signed by its key, is found."""
-    heads = {}
+def _heads(evidence: Evidence, found: set[Finding]) -> tuple[dict[bytes, Head], int]:
+    """Return the node's heads by their hash, and how many records are none; what another key has signed is found."""
+    heads, none = {}, 0
     for record in evidence.heads:
         try:
             head = chain.read_head(record)
         except BadHead as error:
-            found.add(Finding("re-signed", said=str(error)))
+            none += error.reason == "head.malformed"
+            if error.reason != "head.malformed":
+                found.add(Finding("re-signed", said=str(error)))
             continue
         if (head.node, head.signer) != (evidence.node, evidence.pin):
-            found.add(Finding("re-signed", head.sequence, said="a head is signed by another key than the node's"))
+            found.add(Finding("re-signed", said="a head is signed by another key than the node's"))
             continue
         heads[sha256(record).digest()] = head
-    return heads
+    return heads, none
 
 
 def _covered(log: _Log, heads: dict[bytes, Head], found: set[Finding]) -> dict[int, bytes]:
@@ -156,16 +165,18 @@ def _covered(log: _Log, heads: dict[bytes, Head], found: set[Finding]) -> dict[i
             if not matching:
                 kind = "altered" if number in log.by_number else "missing"
                 found.add(Finding(kind, number, min(log.by_number.get(number, {b"": -1}).values())))
-        before = heads.get(head.previous)
-        if before is None and head.previous != chain.START:
-            found.add(Finding("head missing", head.first, said=f"no head signs for what is before event {head.first}"))
-        elif whole and chain.extended(before.link if before else chain.START, leaves) != head.link:
-            found.add(
-                Finding(
-                    "altered", head.sequence, said=f"events {head.first} to {head.sequence} do not give the head's link"
-                )
-            )
+        found |= set(_linked(head, heads, leaves if whole else None))
     return covered
+
+
+def _linked(head: Head, heads: dict[bytes, Head], leaves: list[bytes] | None) -> Iterator[Finding]:
+    """Find that a head does not go on from one that is there, or that its events, all there, do not give its link."""
+    before = heads.get(head.previous)
+    if (before.sequence if before else 0) != head.first - 1:
+        yield Finding("head missing", head.first, said=f"no head signs for what is before event {head.first}")
+    elif leaves is not None and chain.extended(before.link if before else chain.START, leaves) != head.link:
+        said = f"events {head.first} to {head.sequence} do not give the head's link"
+        yield Finding("altered", head.sequence, said=said)
 
 
 def _forked(log: _Log) -> Iterator[Finding]:
@@ -179,19 +190,25 @@ def _unsigned(log: _Log, covered: dict[int, bytes]) -> Iterator[Finding]:
         yield Finding("unsigned", number, min(log.by_number[number].values()))
 
 
+def _gaps(log: _Log, covered: dict[int, bytes]) -> Iterator[Finding]:
+    """Find the numbers below the highest that is signed for, of which nothing is known."""
+    highest = max(covered, default=0)
+    known = sorted(number for number in log.by_number.keys() | covered.keys() if number <= highest)
+    for before, number in pairwise([0, *known]):
+        if number > before + 1:
+            yield Finding("missing", before + 1, said="no head and no record tells of it", last=number - 1)
+
+
 def _tree(log: _Log, evidence: Evidence) -> Iterator[Finding]:
     """Compare the log with what the hub saw of it, and with what others have signed for."""
     leaves, seen = log.leaves, list(evidence.leaves)
-    first = {leaf: at for at, leaf in reversed(list(enumerate(seen)))}
+    known = set(seen)
     for at, leaf in enumerate(seen):
         if at >= len(leaves):
             yield Finding("truncated", offset=at, said=f"the log had {len(seen)} records and has {len(leaves)}")
             break
         if leaves[at] != leaf:
-            elsewhere = leaves[at] in first
-            yield Finding("swapped" if elsewhere else "altered", log.numbers[at], at)
-    if not seen:
-        yield from _order(log)
+            yield Finding("swapped" if leaves[at] in known else "altered", log.numbers[at], at)
     for each in evidence.checkpoints:
         if each.size > len(leaves):
             yield Finding("truncated", offset=len(leaves), said=f"{each.by} has signed for {each.size} records")
@@ -201,21 +218,21 @@ def _tree(log: _Log, evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def _order(log: _Log) -> Iterator[Finding]:
-    """Where nobody has seen the log before: an event that stands before one with a lower number was moved, or sent late."""
+def _late(log: _Log, seen: int) -> Iterator[int]:
+    """Yield events that stand behind later ones where no tree tells how they came: sent late, or moved by somebody."""
     last = 0
     for at, number in enumerate(log.numbers):
         if number and log.by_number[number][log.leaves[at]] == at:
-            if number < last:
-                yield Finding("swapped", number, at, "it stands behind an event with a higher number")
+            if number < last and at >= seen:
+                yield number
             last = max(last, number)
 
 
 def _through(verdict: Verdict, covered: dict[int, bytes]) -> int:
-    """Return up to which number heads sign for everything, and nothing was found."""
+    """Return up to which number heads sign for everything, and nothing was found; 0 where nothing can be believed."""
+    if any(one.kind == "rewritten" for one in verdict.findings):
+        return 0
     bad = min((one.sequence for one in verdict.findings if one.sequence), default=verdict.highest + 1)
-    if any(not one.sequence for one in verdict.findings):
-        bad = 1
     number = 0
     while number + 1 < bad and number + 1 in covered:
         number += 1

@@ -1,6 +1,6 @@
 """The hub's trees over what each node has sent, their signed checkpoints, and what a witness has cosigned.
 
-Folder `proof/<node>`: `leaves` (32 bytes a record of `raw.<node>`, by offset), `pin` (the node's public key, as first seen),
+Folder `proof/nodes/<node>`: `leaves` (32 bytes a record of `raw.<node>`, by offset), `pin` (the node's public key, as first seen),
 `checkpoint` (a signed note), `request` (what a witness is asked), `cosigned` (the newest that one has signed).
 `proof/sign.key` and `proof/name` are the hub's own; `proof/witnesses` the keys of the witnesses that it trusts, one a line.
 """
@@ -35,11 +35,13 @@ class Signer:
 def signer(folder: Path, name: str | None, default: str, algorithm: int = notes.ED25519) -> Signer:
     """Return the folder's signer, made at the first call; it signs under the name that was given last.
 
+    Without one it is `default` and the first digits of its key, so that no two hubs sign for logs of one name.
+
     BadInput where that can't be a name, NotSetUp where the key is damaged.
     """
     path, named = folder / "sign.key", folder / "name"
-    name = name or (named.read_text().strip() if named.exists() else default)
-    if not notes.NAME.fullmatch(name):
+    name = name or (named.read_text(encoding="utf-8").strip() if named.exists() else None)
+    if name is not None and not notes.NAME.fullmatch(name):
         raise BadInput(f"{name!r} can't sign: give a name without blanks and plus signs, at most 100 letters.")
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -47,6 +49,7 @@ def signer(folder: Path, name: str | None, default: str, algorithm: int = notes.
     seed = _hex(path)
     if len(seed) != signing.SEED:
         raise NotSetUp(f"The key {path} is damaged; restore it from a backup.")
+    name = name or f"{default}.{signing.public_of(seed).hex()[:8]}"
     replace(named, f"{name}\n".encode())
     return Signer(name, seed, algorithm)
 
@@ -67,11 +70,15 @@ class Tree:
     def note(self, name: str) -> str:
         """Return the note `checkpoint` or `cosigned`, nothing where there is none."""
         path = self._file(name)
-        return path.read_text() if path.exists() else ""
+        return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def pin(self) -> bytes:
-        """Return the node's public key as the hub knows it, nothing where none was seen yet."""
-        return _hex(self._file("pin"))
+        """Return the node's public key as the hub knows it, nothing where none was seen yet. NotSetUp where it is damaged."""
+        path = self._file("pin")
+        known = _hex(path)
+        if path.exists() and len(known) != HASH:
+            raise NotSetUp(f"The node's key in {path} is damaged; write the one there that `tocsin node status` tells.")
+        return known
 
     def learn(self, heads: Iterable[bytes]) -> bytes:
         """Pin the key that signs the node's first head, where none is pinned; return the pinned one."""
@@ -89,15 +96,17 @@ class Tree:
     def grow(self, records: list[bytes], by: Signer, since: int | None = None) -> tuple[notes.Point, int]:
         """Take in what has come since, sign a checkpoint, ask for a cosignature; return the checkpoint and how many were new.
 
-        The request goes on from what was cosigned last, or from `since` records. LedgerGap where the log is shorter than the tree: it has lost records, and nothing is signed.
+        The request goes on from what was cosigned last, or from `since` records. LedgerGap where the log is not what the
+        tree has seen: it was cut or rewritten, and nothing is signed.
         """
-        seen = self.leaves()
-        if len(records) < len(seen):
-            raise LedgerGap(
-                f"raw.{self.node} has {len(records)} records and had {len(seen)}: it was cut. "
-                f"Keep everything, and see `tocsin verify {self.node}`."
+        seen, leaves = self.leaves(), [chain.leaf(record) for record in records]
+        if leaves[: len(seen)] != seen:
+            how = (
+                f"has {len(records)} records and had {len(seen)}: it was cut"
+                if len(records) < len(seen)
+                else "was rewritten"
             )
-        leaves = [*seen, *(chain.leaf(record) for record in records[len(seen) :])]
+            raise LedgerGap(f"raw.{self.node} {how}. Keep everything, and see `tocsin verify {self.node}`.")
         self.write("leaves", b"".join(leaves))
         point = notes.Point(f"{by.name}/raw.{self.node}", len(leaves), merkle.root(leaves))
         note = f"{point}\n{notes.signature(str(point), by.name, by.seed)}"
@@ -121,7 +130,7 @@ class Tree:
         replace(self._file(name), content.encode() if isinstance(content, str) else content)
 
     def _file(self, name: str) -> Path:
-        return self.folder / self.node / name
+        return self.folder / "nodes" / self.node / name
 
     def _cosigned_size(self) -> int:
         note = self.note("cosigned")
@@ -137,7 +146,7 @@ def checkpoint(note: str, by: notes.Key) -> Checkpoint:
 def witnesses(folder: Path) -> list[notes.Key]:
     """Return the keys of the witnesses that the hub trusts."""
     path = folder / "witnesses"
-    return [notes.key(line) for line in path.read_text().splitlines() if line] if path.exists() else []
+    return [notes.key(line) for line in path.read_text(encoding="utf-8").splitlines() if line] if path.exists() else []
 
 
 def trust(folder: Path, witness: notes.Key) -> None:
@@ -156,6 +165,6 @@ def _request(leaves: list[bytes], before: int, note: str) -> str:
 
 def _hex(path: Path) -> bytes:
     try:
-        return bytes.fromhex(path.read_text().strip()) if path.exists() else b""
+        return bytes.fromhex(path.read_text(encoding="utf-8").strip()) if path.exists() else b""
     except ValueError:
         return b""

@@ -14,18 +14,23 @@ from schemas.chain import Head
 
 
 class Heads:
-    """The heads of one node, `safe` bytes of whose file are known to be whole; `seed` is its secret signing key."""
+    """The heads of one node; `seed` is its secret signing key. What is left of a head that is not whole is cut."""
 
-    def __init__(self, folder: Path, code: str, seed: bytes, safe: int) -> None:
+    def __init__(self, folder: Path, code: str, seed: bytes) -> None:
         self._code, self._seed = code, seed
         self._signer = signing.public_of(seed)
         self._file = EntryFile(folder / "heads.log")
-        torn = self._file.torn(safe)
+        torn = self._file.torn(0)
         if torn:
             self._file.cut(torn.at)
         records = [record for _, record in self._file.read()]
         self._last: Head | None = chain.read_head(records[-1]) if records else None
         self._hash = sha256(records[-1]).digest() if records else chain.START
+
+    @property
+    def size(self) -> int:
+        """Return the length of the file in bytes."""
+        return self._file.size()
 
     @property
     def through(self) -> int:

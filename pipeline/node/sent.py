@@ -5,6 +5,7 @@ Losing it, or being killed before it is written, only makes `sync` send again wh
 
 import json
 from dataclasses import asdict, dataclass
+from dataclasses import replace as replace_fields
 
 from pipeline.files import replace
 from pipeline.node.entries import NotWritten
@@ -25,6 +26,7 @@ class Sent:
 
     `end`, `keys_end` and `heads_end` are the offsets in raw.<node>, keys.<node> and heads.<node> after the last acknowledged
     record: a topic that ends before them has lost its tail. `mended` is such an offset too: what was sent again lies before it.
+    `refill` is the number from which on all is to be sent again, 0 where nothing is: a sync that is killed goes on from there.
     """
 
     events: int = 0
@@ -34,13 +36,14 @@ class Sent:
     mended: int = 0
     heads: int = 0
     heads_end: int = 0
+    refill: int = 0
 
 
 def read(node: Node) -> Sent:
     """Return how far it was sent; nothing where that is not known."""
     try:
         kept = json.loads((node.folder / "sent.json").read_text())
-        offsets = (int(kept.get(name, 0)) for name in ("end", "keys_end", "mended", "heads", "heads_end"))
+        offsets = (int(kept.get(name, 0)) for name in ("end", "keys_end", "mended", "heads", "heads_end", "refill"))
         return Sent(int(kept["events"]), int(kept["keys"]), *offsets)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Sent()
@@ -55,6 +58,13 @@ def write(node: Node, sent: Sent) -> None:
             f"The disk refused to write in {node.folder} ({error.strerror}); free some space and run "
             "`tocsin node sync` again: it repeats what it can't remember, and the hub drops repeats."
         ) from error
+
+
+def refill(node: Node, first: int) -> None:
+    """Keep from which number on all is to be sent again; 0 where that is done."""
+    kept = read(node)
+    if kept.refill != first:
+        write(node, replace_fields(kept, refill=first))
 
 
 def open_journal(node: Node) -> Journal:
@@ -72,7 +82,12 @@ def check(node: Node, last: int) -> None:
     """Refuse a journal whose last event is `last` where more was sent: OlderThanSent."""
     kept = read(node).events
     if last < kept:
-        raise OlderThanSent(
-            f"The journal of {node.code} ends at event {last}, but {kept} were sent: an old copy was put "
-            f"back. Restore the newest backup of {node.folder}; a new event would take a number that the hub has."
-        )
+        raise older(node, last, kept)
+
+
+def older(node: Node, last: int, known: int) -> OlderThanSent:
+    """Return the error of a journal that ends at event `last` where events up to `known` were sent."""
+    return OlderThanSent(
+        f"The journal of {node.code} ends at event {last}, but {known} were sent: an old copy was put "
+        f"back. Restore the newest backup of {node.folder}; a new event would take a number that the hub has."
+    )

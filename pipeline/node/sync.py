@@ -46,12 +46,14 @@ class Outcome:
 def sync(node: Node, kafka: str, again: bool = False, step: Callable[[int], None] = lambda _: None) -> Outcome:
     """Send all that is safe on the disk and was not acknowledged, or with `again` all; `step` hears of each group.
 
-    Errors: Busy (another sync of this node), NotSetUp (no such topics), Unreachable (within about a minute).
+    Errors: Busy (another sync of this node), NotSetUp (no such topics), Unreachable (within about a minute),
+    OlderThanSent (an old copy of the journal was put back).
     """
     lock = Lock(node.folder / "sync.lock", f"Another `tocsin node sync` of {node.code} is running; wait for it.")
     try:
         _settle(node)
         with _broker(kafka, node) as broker:
+            _check_age(node, broker.receipted.through, Reader(node.journal).mark.last)
             start, more = _start(node, broker.receipted, broker.ends, again)
             return _send(node, start, broker, step, more)
     finally:
@@ -66,6 +68,12 @@ def _settle(node: Node) -> None:
         return
 
 
+def _check_age(node: Node, known: int, last: int) -> None:
+    """Refuse a journal that ends at `last` where events up to `known` were sent: OlderThanSent."""
+    if known > last:
+        raise sent.older(node, last, known)
+
+
 def _start(node: Node, known: Receipted, ends: "Ends", again: bool) -> tuple[sent.Sent, list[range]]:
     """Return from where to send, and what to send again before it; `ends` are those of the node's topics now.
 
@@ -78,12 +86,14 @@ def _start(node: Node, known: Receipted, ends: "Ends", again: bool) -> tuple[sen
     acknowledged = min(max(kept.events, known.through), Reader(node.journal).mark.last)
     lacking = max(kept.end, known.end) - ends.raw
     keys, heads = (kept.keys if ends.keys >= kept.keys_end else 0), (kept.heads if ends.heads >= kept.heads_end else 0)
+    if lacking <= 0 and kept.refill:
+        return sent.Sent(kept.events, keys, heads=heads), [range(kept.refill, kept.events + 1)]
     if lacking <= 0:
         mending = known.missing if known.end >= kept.mended else ()
         numbers = [range(first, min(last, kept.events) + 1) for first, last in mending]
         return sent.Sent(kept.events, keys, heads=heads), [one for one in numbers if one]
     fill = lacking + GROUP
-    first = max(1, min(known.first_unsettled(), acknowledged + 1 - fill))
+    first = max(1, min(known.first_unsettled(), acknowledged + 1 - fill, kept.refill or acknowledged))
     rounds = -(-max(fill - (acknowledged + 1 - first), 0) // acknowledged) if acknowledged else 0
     return sent.Sent(acknowledged, 0), [range(1, acknowledged + 1)] * rounds + [range(first, acknowledged + 1)]
 
@@ -94,19 +104,27 @@ def _send(
     reader = Reader(node.journal)
     # The end is read first: the keys of the events up to there are on the disk, those of later events may not be.
     last = reader.mark.last
-    heads = Heads(node.folder, node.code, node.secret("sign"), sent.read(node).heads)
+    heads = Heads(node.folder, node.code, node.secret("sign"))
+    _check_age(node, heads.through, last)
+    if start.heads > heads.size:  # the file was lost or is an older one: what it has now is sent from its beginning
+        start = replace(start, heads=0)
+        sent.write(node, replace(sent.read(node), heads=0))
     keys, position, repeated = 0, start, 0
     for records in _groups(reader.key_records(start.keys)):
         end = broker.send(f"keys.{node.code}", [(key, value or None) for _, key, value in records])
         position = replace(position, keys=records[-1][0], keys_end=end)
         sent.write(node, _furthest(node, position))
         keys += len(records)
+    again = list(again)
+    if again:
+        sent.refill(node, min(numbers.start for numbers in again))
     for events in _groups(chain.from_iterable(_numbered(reader, numbers) for numbers in again)):
         end = broker.send(f"raw.{node.code}", [_keyed(entry) for entry in events])
         repeated += len(events)
         position = replace(position, end=end, mended=end)
-    if repeated:
+    if again:
         sent.write(node, _furthest(node, position))
+        sent.refill(node, 0)
     _cover(heads, reader, min(heads.through, start.events), start.events)
     position = _send_heads(node, heads, position, broker)
     for events in _groups(takewhile(lambda entry: entry.sequence <= last, reader.read(start.events + 1))):

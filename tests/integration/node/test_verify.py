@@ -33,7 +33,7 @@ class Hub:
         status, said = tocsin(desk, "hub", "checkpoint", node, "--json")
         assert status == 0, said
         self.hub = json.loads(said)["key"]
-        self.request = desk.data / "proof" / node / "request"
+        self.request = desk.data / "proof" / "nodes" / node / "request"
         command = [*TOCSIN, "witness", str(self.request), "--hub", self.hub, "--state", str(tmp_path / "witness")]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
         self.cosigned = tmp_path / "cosigned"
@@ -91,7 +91,7 @@ def test_a_log_that_nobody_touched_is_complete_and_cosigned(hub):
     found, findings = hub.verdict()
     assert (found["complete"], found["through"], found["heads"], findings) == (True, 12, 2, set())
     status, said = tocsin(hub.desk, "hub", "cosigned", str(hub.cosigned), "--witness", hub.witness)
-    assert (status, "12 records cosigned by tocsin.witness" in said) == (0, True), said
+    assert (status, "12 records cosigned by tocsin.witness." in said) == (0, True), said
     assert hub.verdict("--signer", hub.witness)[0]["cosigned"] == 12
 
 
@@ -112,7 +112,9 @@ def test_an_administrator_who_cuts_log_and_heads_is_caught_by_the_hubs_tree_and_
     assert hub.verdict()[1] == {("truncated", 0)}
     status, said = tocsin(hub.desk, "hub", "checkpoint", hub.node)
     assert (status, "it was cut" in said) == (70, True)
-    shutil.rmtree(hub.desk.data / "proof" / hub.node)  # the hub's own administrator: nothing is left of the tree
+    shutil.rmtree(
+        hub.desk.data / "proof" / "nodes" / hub.node
+    )  # the hub's own administrator: nothing is left of the tree
     assert hub.verdict()[0]["complete"]
     assert hub.verdict("--note", str(hub.cosigned), "--signer", hub.witness)[1] == {("truncated", 0)}
     assert tocsin(hub.desk, "hub", "checkpoint", hub.node)[0] == 0
@@ -120,6 +122,18 @@ def test_an_administrator_who_cuts_log_and_heads_is_caught_by_the_hubs_tree_and_
     done = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (70, "")
     assert "has seen 12 records" in done.stderr
+
+
+def test_a_topic_that_was_emptied_or_taken_away_is_missed(hub):
+    hub.rewrite(raw=[], heads=[])
+    assert ("truncated", 0) in hub.verdict()[1]
+    assert tocsin(hub.desk, "verify")[0] == 70
+    assert tocsin(hub.desk, "hub", "checkpoint")[0] == 70
+    admin = KafkaAdminClient(bootstrap_servers=hub.kafka)
+    admin.delete_topics([f"{name}.{hub.node}" for name in ("raw", "heads")])
+    admin.close()
+    status, said = tocsin(hub.desk, "verify")
+    assert (status, "the log had 12 records and has 0" in said) == (70, True), said
 
 
 def test_what_comes_from_elsewhere_is_told_from_the_nodes_own(hub, desk, rows, cluster, node_topics):
@@ -169,7 +183,13 @@ def test_a_bundle_is_verified_without_kafka(hub, tmp_path):
         return done.returncode, json.loads(done.stdout)["nodes"][0]
 
     pin = hub.verdict()[0]["pin"]
-    assert verdict("--pin", pin, "--signer", hub.witness, "--note", str(hub.cosigned))[0] == 0
+    note = ("--note", str(hub.cosigned))
+    assert verdict("--pin", pin, "--signer", hub.witness, *note)[0] == 0
+    status, found = verdict("--pin", pin, "--signer", hub.witness)
+    assert (status, [one["kind"] for one in found["findings"]]) == (70, ["not cosigned"])
+    for wrong in ([], ["--pin", pin, *note], ["--pin", pin, "OTHER-1"]):
+        done = subprocess.run([*offline, *wrong], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (65, 1), done.stderr
     status, found = verdict("--pin", "00" * 32)
     assert (status, {one["kind"] for one in found["findings"]}) == (70, {"re-signed", "unsigned"})
 
@@ -183,7 +203,7 @@ def test_a_bundle_is_verified_without_kafka(hub, tmp_path):
         (("hub", "checkpoint", "--name", "a b"), "without blanks"),
         (("witness", "README.md", "--hub", "x"), "no request for a witness"),
         (("hub", "cosigned", "README.md", "--witness", "x"), "give the whole word"),
-        (("verify", "--bundle", "README.md"), "is no bundle"),
+        (("verify", "--bundle", "README.md", "--pin", "00" * 32), "is no bundle"),
     ],
 )
 def test_what_can_not_be_is_one_sentence(desk, cluster, args, sentence):

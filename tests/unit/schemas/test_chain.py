@@ -60,3 +60,11 @@ def test_a_head_that_another_signed_names_its_signer_or_is_refused():
     other = signing.new_signer()[1]
     with pytest.raises(BadHead, match="not signed by the key"):
         chain.read_head(chain.sign_head(other, HEAD))
+
+
+@pytest.mark.parametrize(
+    ("sequence", "marks"), [(0, b""), (6, b""), (2, MARKS), (-5, MARKS), (1 << 40, MARKS), (6, MARKS[:-1])]
+)
+def test_a_head_of_impossible_numbers_is_refused(sequence, marks):
+    with pytest.raises(BadHead, match="no head of a chain"):
+        chain.read_head(chain.sign_head(SEED, Head("MONUSCO", PUBLIC, sequence, b"l" * 32, b"p" * 32, marks)))

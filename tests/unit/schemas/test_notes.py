@@ -1,3 +1,5 @@
+import base64
+
 import pytest
 
 from schemas import notes, signing
@@ -67,3 +69,10 @@ def test_what_is_no_checkpoint_is_told(text):
 def test_what_is_no_note_is_told(text):
     with pytest.raises(BadInput, match="no signed note"):
         notes.parts(text)
+
+
+def test_a_longer_signature_that_holds_the_beginning_of_the_text_signs_nothing():
+    text, line = str(POINT), notes.signature(str(POINT), "hub", SEED)
+    blob = base64.b64decode(line.split(" ")[2])
+    moved = base64.b64encode(blob + text[:4].encode()).decode()
+    assert not notes.signed(f"{text[4:]}\n{notes.DASH} hub {moved}\n", SIGNER)

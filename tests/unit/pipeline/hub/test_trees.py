@@ -1,5 +1,8 @@
 """Trees that grow, witnesses that sign only what has grown, bundles that come back."""
 
+from contextlib import suppress
+from dataclasses import replace
+
 import pytest
 
 from pipeline.hub import evidence, trees, witness
@@ -31,7 +34,7 @@ def watcher(tmp_path):
 
 
 def asked(tree):
-    return witness.request((tree.folder / tree.node / "request").read_text())
+    return witness.request((tree.folder / "nodes" / tree.node / "request").read_text())
 
 
 def cosigned(tree, hub, watcher, tmp_path):
@@ -61,7 +64,9 @@ def test_an_answer_that_was_lost_is_given_again_or_asked_for(tree, hub, watcher,
 def test_a_log_that_was_rewritten_gets_no_signature(tree, hub, watcher, tmp_path):
     tree.grow(RECORDS[:5], hub)
     tree.adopt(cosigned(tree, hub, watcher, tmp_path), watcher.key, hub.key)
-    (tree.folder / tree.node / "leaves").unlink()
+    with pytest.raises(LedgerGap, match="was rewritten"):
+        tree.grow([b"other", *RECORDS[1:9]], hub)
+    (tree.folder / "nodes" / tree.node / "leaves").unlink()
     tree.grow([b"other", *RECORDS[1:9]], hub)
     with pytest.raises(NotGrown, match="rewritten"):
         cosigned(tree, hub, watcher, tmp_path)
@@ -92,7 +97,7 @@ def test_a_note_that_a_witness_has_not_signed_is_not_kept(tree, hub, watcher):
 
 def test_a_torn_tail_of_leaves_is_no_leaf(tree, hub):
     tree.grow(RECORDS[:5], hub)
-    path = tree.folder / tree.node / "leaves"
+    path = tree.folder / "nodes" / tree.node / "leaves"
     path.write_bytes(path.read_bytes()[:-7])
     assert len(tree.leaves()) == 4
     assert tree.grow(RECORDS[:6], hub)[1] == 2
@@ -120,44 +125,83 @@ def test_what_is_no_request_is_told(text):
         witness.request(text)
 
 
-def gathered(tree, hub, records=RECORDS):
+def gathered(tree, records=RECORDS):
     found = {name: tree.note(name) for name in evidence.NOTES if tree.note(name)}
-    return Gathered("SYN-1", list(records), [], tree.leaves(), bytes(32), found, [hub.key])
+    return Gathered("SYN-1", list(records), [b"head"], tree.leaves(), found)
 
 
 def test_a_bundle_comes_back(tree, hub, tmp_path):
     tree.grow(RECORDS, hub)
-    evidence.write_bundle(tmp_path / "b.zip", gathered(tree, hub))
-    assert evidence.read_bundle(tmp_path / "b.zip") == gathered(tree, hub)
+    evidence.write_bundle(tmp_path / "b.zip", gathered(tree))
+    assert evidence.read_bundle(tmp_path / "b.zip") == gathered(tree)
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, 500])
+@pytest.mark.parametrize("size", [0, 1, 100, 300])
 def test_what_is_no_bundle_is_told(tree, hub, tmp_path, size):
     path = tmp_path / "b.zip"
-    evidence.write_bundle(path, gathered(tree, hub))
+    evidence.write_bundle(path, gathered(tree))
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(BadInput, match="tocsin hub bundle"):
         evidence.read_bundle(path)
 
 
+@pytest.mark.parametrize("at", range(0, 1_000, 37))
+def test_a_damaged_bundle_is_read_or_refused(tree, hub, tmp_path, at):
+    path = tmp_path / "b.zip"
+    tree.grow(RECORDS, hub)
+    evidence.write_bundle(path, gathered(tree))
+    data = bytearray(path.read_bytes())
+    data[at % len(data)] ^= 0xFF
+    path.write_bytes(data)
+    with suppress(BadInput):
+        assert evidence.read_bundle(path).node == "SYN-1"
+
+
+@pytest.mark.parametrize("node", ["../x", "SYN-1\n", "", "syn"])
+def test_a_bundle_of_no_node_is_told(tree, tmp_path, node):
+    evidence.write_bundle(tmp_path / "b.zip", replace(gathered(tree), node=node))
+    with pytest.raises(BadInput, match="no bundle"):
+        evidence.read_bundle(tmp_path / "b.zip")
+
+
+def by(found, keys, more=()):
+    return [(each.by, each.size) for each in found.evidence(bytes(32), keys, more).checkpoints]
+
+
 def test_only_a_trusted_signer_is_believed(tree, hub, watcher, tmp_path):
     tree.grow(RECORDS, hub)
-    note = cosigned(tree, hub, watcher, tmp_path)
-    one = gathered(tree, hub)
-    assert [each.by for each in one.evidence().checkpoints] == ["hub.example"]
-    assert one.evidence(keys=[watcher.key]).checkpoints == []
-    assert [each.by for each in one.evidence(keys=[watcher.key], more=[note]).checkpoints] == ["witness.example"]
-    assert one.evidence(pin=b"p" * 32).pin == b"p" * 32
+    note, one = cosigned(tree, hub, watcher, tmp_path), gathered(tree)
+    assert by(one, []) == []
+    assert by(one, [hub.key]) == [("hub.example", 20)]
+    assert by(one, [watcher.key]) == []
+    assert by(one, [watcher.key], [note]) == [("witness.example", 20)]
+    assert by(one, [trees.Signer("another.hub", bytes(32)).key, watcher.key], [note]) == []  # of another hub's log
+    assert by(replace(one, node="SYN-2"), [hub.key]) == []
 
 
 def test_the_witness_alone_catches_a_hub_that_cuts_its_own_log(tree, hub, watcher, tmp_path):
     tree.grow(RECORDS, hub)
     note = cosigned(tree, hub, watcher, tmp_path)
-    (tree.folder / tree.node / "leaves").unlink()
+    (tree.folder / "nodes" / tree.node / "leaves").unlink()
     tree.grow(RECORDS[:12], hub)
-    cut = gathered(tree, hub, RECORDS[:12])
-    assert "truncated" not in {one.kind for one in examine(cut.evidence()).findings}
-    assert "truncated" in {one.kind for one in examine(cut.evidence(keys=[watcher.key], more=[note])).findings}
+    cut = gathered(tree, RECORDS[:12])
+    assert "truncated" not in {one.kind for one in examine(cut.evidence(bytes(32), [hub.key])).findings}
+    assert "truncated" in {one.kind for one in examine(cut.evidence(bytes(32), [watcher.key], [note])).findings}
+
+
+def test_a_damaged_pin_is_not_learned_anew(tree, tmp_path):
+    (tree.folder / "nodes" / tree.node).mkdir(parents=True)
+    for content in ("", "00"):
+        (tree.folder / "nodes" / tree.node / "pin").write_text(content)
+        with pytest.raises(NotSetUp, match="damaged"):
+            tree.learn([])
+
+
+def test_a_witness_that_lost_its_memory_signs_nothing(tree, hub, watcher, tmp_path):
+    tree.grow(RECORDS, hub)
+    (tmp_path / "witness" / "logs.json").write_text("{")
+    with pytest.raises(NotSetUp, match="restore it from a backup"):
+        cosigned(tree, hub, watcher, tmp_path)
 
 
 def test_an_offset_at_which_nothing_is_holds_nothing():
@@ -166,10 +210,5 @@ def test_an_offset_at_which_nothing_is_holds_nothing():
 
 
 def test_a_hub_signs_under_the_name_that_was_given_last(tmp_path):
-    assert [trees.signer(tmp_path, name, "hub").name for name in (None, "one", None, "two", None)] == [
-        "hub",
-        "one",
-        "one",
-        "two",
-        "two",
-    ]
+    names = [trees.signer(tmp_path, name, "hub").name for name in (None, "one", None, "two", None)]
+    assert (names[0].startswith("hub."), names[1:]) == (True, ["one", "one", "two", "two"])

@@ -1,4 +1,5 @@
 import random
+import shutil
 
 import pytest
 
@@ -8,7 +9,7 @@ from pipeline.node.entries import NotWritten
 from pipeline.node.receipts import NotAReceipt, Receipted
 from pipeline.node.status import status
 from pipeline.node.sync import Ends
-from schemas import seal
+from schemas import chain, seal
 from schemas.released import latest
 from schemas.rows import write
 from schemas.wire import confluent
@@ -153,6 +154,39 @@ def test_lost_heads_are_sent_again(sent_all):
     log, outcome = again(sent_all, Receipted(), (8, 5), heads=1)
     assert [topic for topic, _, _ in log.records] == ["heads.MONUSCO"] * 3
     assert outcome.again == 0
+
+
+def test_a_file_of_heads_that_was_lost_is_made_and_sent_again(sent_all):
+    (sent_all.folder / "heads.log").unlink()
+    log, _ = again(sent_all, Receipted(), (8, 5))
+    heads = [chain.read_head(value) for topic, _, value in log.records if topic == "heads.MONUSCO"]
+    assert [head.sequence for head in heads] == [3, 6, 8]
+    assert again(sent_all, Receipted(), (8, 5), heads=6)[0].records == []
+
+
+def test_a_refill_that_was_killed_is_done_again_from_its_beginning(sent_all):
+    start, more = syncing._start(sent_all, Receipted(end=8, through=3), Ends(4, 5, 3), again=False)
+    assert more == [range(2, 9)]
+    part = Log(4, {"raw.MONUSCO": 4, "keys.MONUSCO": 5, "heads.MONUSCO": 3})
+    with pytest.raises(syncing.Unreachable):
+        syncing._send(sent_all, start, part, lambda _: None, more)
+    assert numbers(part, sent_all) == list(range(2, 8))  # more than lacked, and not the last that lacked
+    log, outcome = again(sent_all, Receipted(end=8, through=3), (10, 5))
+    assert (numbers(log, sent_all), outcome.again) == (list(range(2, 9)), 7)
+    assert again(sent_all, Receipted(end=8, through=3), (17, 5))[1].again == 0
+
+
+def test_an_old_copy_of_the_journal_sends_nothing_also_where_nobody_knows_what_was_sent(sent_all, tmp_path):
+    shutil.copytree(sent_all.journal, tmp_path / "older")
+    fill(sent_all, 1)
+    syncing._send(sent_all, sent.read(sent_all), Log(), lambda _: None)
+    shutil.rmtree(sent_all.journal)
+    shutil.copytree(tmp_path / "older", sent_all.journal)
+    (sent_all.folder / "sent.json").unlink()
+    log = Log()
+    with pytest.raises(sent.OlderThanSent, match="ends at event 8, but 10 were sent"):
+        syncing._send(sent_all, sent.Sent(), log, lambda _: None)
+    assert log.records == []
 
 
 def test_a_number_that_a_receipt_names_as_missing_is_sent_again_once(sent_all):
