@@ -33,7 +33,7 @@ chaos: $(STAMP) ## faults on a real Kafka and S3, an oracle's verdict, planted b
 	@$(BIN)/python -m tests.chaos $(CHAOS)
 	@$(BIN)/python -m tests.chaos.planted
 
-chaos-cut: $(STAMP) ## some of each fault, the oracle's verdict; five minutes, also within make test
+chaos-cut: $(STAMP) ## some of each fault, the oracle's verdict; five minutes
 	@$(BIN)/python -m pytest -m chaos
 
 lint: $(STAMP) ## style, types, import contracts, sizes, schema evolution, rendered files
