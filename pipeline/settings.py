@@ -13,3 +13,8 @@ def default_data() -> Path:
         return Path(chosen).expanduser().resolve()
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(home) / "tocsin"
+
+
+def data_folder(given: Path | None) -> Path:
+    """Return the data folder that a command was given by `--data`, else the default one, as an absolute path."""
+    return (given or default_data()).expanduser().resolve()

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pipeline.cli.proofs import bundle, checkpoint, cosigned
-from pipeline.settings import default_data
+from pipeline.settings import data_folder
 
 SHOWN = 12  # rows of the table of counts that are printed; --json has all
 
@@ -35,7 +35,7 @@ def summary(region: str | None, data: Path | None, as_line: bool) -> None:
     from pipeline.keyrings import endpoint, ledger_key
     from pipeline.stores import open_store
 
-    home = (data or default_data()).expanduser().resolve()
+    home = data_folder(data)
     page = build(endpoint(home, "kafka"), open_store(home), ledger_key(home), chosen(region))
     if as_line:
         click.echo(json.dumps(page, ensure_ascii=False))

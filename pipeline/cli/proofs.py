@@ -2,13 +2,14 @@
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline.settings import default_data
+from pipeline.settings import data_folder
 from schemas.errors import BadInput, TocsinError
 
 DATA = click.option("--data", type=click.Path(path_type=Path), help="The data folder that `tocsin up` made.")
@@ -17,23 +18,12 @@ FILES = click.Path(path_type=Path)
 SHOWN = 12  # findings that are printed of a node; --json has all
 HUB, WITNESS = "tocsin.hub", "tocsin.witness"
 
-SENTENCES = {
+SENTENCES = {  # of findings that say nothing more by themselves
     "missing": "is missing: heads sign for it, or for later ones, and the log has it not",
     "altered": "is not as the node sent it",
     "swapped": "is not where it was",
-    "re-signed": "a head is not signed by the node's key",
-    "truncated": "the log was cut",
-    "rewritten": "the log is not the one that was signed for",
-    "forked": "two events have this number: two machines act as this node; freeze it and ask there",
     "unsigned": "no head signs for it: it is not the node's, or its sync was cut off",
-    "head missing": "a signed head is missing before it",
-    "foreign": "is another node's",
-    "not cosigned": "a signer that is trusted has signed for nothing here",
 }
-
-
-def _home(data: Path | None) -> Path:
-    return (data or default_data()).expanduser().resolve()
 
 
 def _text(path: Path) -> str:
@@ -72,23 +62,20 @@ def _nodes(home: Path, kafka: str, named: tuple[str, ...]) -> dict[str, int]:
 @JSON
 def checkpoint(nodes: tuple[str, ...], name: str | None, since: int | None, data: Path | None, as_line: bool) -> None:
     """Sign for all that has come of NODES (or of all): a tree over each log, and a request to a witness."""
-    from pipeline.hub.evidence import by_offset
     from pipeline.hub.trees import Tree, signer
     from pipeline.keyrings import endpoint
-    from pipeline.log import read
 
-    home = _home(data)
+    home = data_folder(data)
     kafka, folder = endpoint(home, "kafka"), home / "proof"
     by = signer(folder, name, HUB)
     rows: list[dict[str, Any]] = []
-    for node in _nodes(home, kafka, nodes):
-        records, tree = by_offset(read(kafka, f"raw.{node}")), Tree(folder, node)
-        if not records and not tree.leaves():
+    for found in _gathered(home, kafka, _nodes(home, kafka, nodes)):
+        if not found.records and not found.leaves:
             continue
-        tree.learn(entry.value or b"" for entry in read(kafka, f"heads.{node}"))
-        point, new = tree.grow(records, by, since)
-        request = str(folder / "nodes" / node / "request")
-        rows.append({"node": node, "records": point.size, "new": new, "root": point.root.hex(), "request": request})
+        tree = Tree(folder, found.node)
+        point, new = tree.grow(found.records, by, since)
+        line = {"records": point.size, "new": new, "root": point.root.hex(), "request": str(tree.path("request"))}
+        rows.append({"node": found.node, **line})
     if as_line:
         click.echo(json.dumps({"key": str(by.key), "logs": rows}))
         return
@@ -119,7 +106,7 @@ def witness(request: Path, hub: str, state: Path | None, name: str | None, data:
     from pipeline.hub.trees import signer
     from schemas import notes
 
-    folder = state or _home(data) / "witness"
+    folder = state or data_folder(data) / "witness"
     by = signer(folder, name, WITNESS, notes.COSIGNATURE)
     asked = witnesses.request(_text(request))
     click.echo(witnesses.cosign(folder, asked, by, int(time.time()), notes.key(hub)), nl=False)
@@ -137,7 +124,7 @@ def cosigned(note: Path, word: str, data: Path | None) -> None:
     from pipeline.hub.trees import Tree, signer, trust
     from schemas import notes
 
-    folder, who, text = _home(data) / "proof", notes.key(word), _text(note)
+    folder, who, text = data_folder(data) / "proof", notes.key(word), _text(note)
     by = signer(folder, None, HUB)
     origin = notes.point(text).origin
     node = origin.removeprefix(f"{by.name}/raw.")
@@ -162,21 +149,22 @@ def bundle(node: str, file: Path, data: Path | None) -> None:
     from pipeline.hub.evidence import write_bundle
     from pipeline.keyrings import endpoint
 
-    home = _home(data)
+    home = data_folder(data)
     kafka = endpoint(home, "kafka")
     (found,) = _gathered(home, kafka, _nodes(home, kafka, (node,)))
     write_bundle(file, found)
-    click.echo(
-        f"{file}: {len(found.records):,} records, {len(found.heads):,} heads. Next: tocsin verify --bundle {file}"
-    )
+    click.echo(f"{file}: {len(found.records):,} records, {len(found.heads):,} heads. Next, anywhere:")
+    click.echo(f"tocsin verify --bundle {file} --pin KEY, where KEY is what the node tells by `tocsin node status`.")
 
 
-def _gathered(home: Path, kafka: str, nodes: dict[str, int]) -> list[Any]:
+def _gathered(home: Path, kafka: str, nodes: dict[str, int]) -> Iterator[Any]:
+    """Yield the nodes' evidence, one after another: a log may be long."""
     from pipeline.hub.evidence import gather
     from pipeline.node.progress import progress
 
     with progress("Reading what was sent", sum(nodes.values())) as advance:
-        return [gather(kafka, node, home / "proof", advance) for node in nodes]
+        for node in nodes:
+            yield gather(kafka, node, home / "proof", advance)
 
 
 @click.command(
@@ -216,7 +204,7 @@ def verify(
     from schemas import notes
 
     trusted, more = [notes.key(word) for word in words], [_text(each) for each in files]
-    found, keys = _offline(file, nodes, pin) if file else _online(_home(data), nodes, not words)
+    found, keys = _offline(file, nodes, pin) if file else _online(data_folder(data), nodes, not words)
     keys = trusted or keys
     _check_notes(more, keys, [each.node for each in found])
     verdicts, pins = [], {}
@@ -258,7 +246,7 @@ def _online(home: Path, nodes: tuple[str, ...], own: bool) -> tuple[list[Any], l
 
     kafka, folder = endpoint(home, "kafka"), home / "proof"
     keys = [signer(folder, None, HUB).key] if own and (folder / "sign.key").exists() else []
-    return _gathered(home, kafka, _nodes(home, kafka, nodes)), keys + (witnesses(folder) if own else [])
+    return list(_gathered(home, kafka, _nodes(home, kafka, nodes))), keys + (witnesses(folder) if own else [])
 
 
 def _check_notes(given: list[str], keys: list[Any], nodes: list[str]) -> None:
@@ -299,13 +287,11 @@ def _said(verdict: Any, pin: str) -> list[str]:
         f"{seen}; {verdict.heads:,} heads by the key {pin[:16]}…"
     )
     lines = [first]
-    for one in verdict.findings[:SHOWN]:
-        place = (
-            f"event {one.sequence:,}" if one.sequence else f"offset {one.offset:,}" if one.offset >= 0 else "the log"
-        )
-        lines.append(f"  {one.kind:<12} {place}: {one.said or SENTENCES[one.kind]}")
-    if len(verdict.findings) > SHOWN:
-        lines.append(f"  and {len(verdict.findings) - SHOWN:,} more: --json names all")
+    runs = _runs(verdict.findings)
+    for one, last in runs[:SHOWN]:
+        lines.append(f"  {one.kind:<12} {_place(one, last)}: {one.said or SENTENCES[one.kind]}")
+    if len(runs) > SHOWN:
+        lines.append(f"  and {len(runs) - SHOWN:,} more lines: --json names all")
     if verdict.repeated:
         lines.append(f"  {len(verdict.repeated):,} records came again as they were; they count once")
     if verdict.late:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.settings import default_data
+from pipeline.settings import data_folder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +44,7 @@ def audit(
     """
     from rich.console import Console
 
-    home = (data or default_data()).expanduser().resolve()
+    home = data_folder(data)
     target = (folder or home / "audit" / "docs").expanduser().resolve()
     console = Console()
     waiting = nullcontext() if as_line or not console.is_terminal else console.status("auditing the tables …")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.settings import default_data
+from pipeline.settings import data_folder
 from schemas.errors import BadInput
 
 PREFIX = "hub."
@@ -40,7 +40,7 @@ def replay(
         raise BadInput(f"{topic!r} is no hub's topic; write hub.REGION, for example hub.sahel.")
     (region,) = chosen(topic.removeprefix(PREFIX))
     place = _place(into)
-    home = (data or default_data()).expanduser().resolve()
+    home = data_folder(data)
     store = open_store(home)
     report = _replayed(home, store, region, place, workers)
     if check:

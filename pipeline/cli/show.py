@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.settings import default_data
+from pipeline.settings import data_folder
 from schemas.errors import BadInput
 
 ID_DIGITS = 32
@@ -27,7 +27,7 @@ def why(event_id: str, data: Path | None, as_line: bool) -> None:
     from pipeline.stores import open_store
     from pipeline.trace import Tracer
 
-    home = (data or default_data()).expanduser().resolve()
+    home = data_folder(data)
     tracer = Tracer(endpoint(home, "kafka"), region_keys(home, "mint"), Filed(open_store(home)))
     story = tracer.story(_id(event_id))
     if as_line:
@@ -100,7 +100,7 @@ def tap(
     from pipeline import log, readable
     from pipeline.keyrings import endpoint
 
-    home = (data or default_data()).expanduser().resolve()
+    home = data_folder(data)
     kafka = endpoint(home, "kafka")
     if topic not in log.topics(kafka):
         known = ", ".join(log.topics(kafka))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.settings import default_data
+from pipeline.settings import data_folder
 
 SHOWN = 5  # lanes, partitions and nodes that are named; --json has all
 HOUR = 3_600
@@ -31,7 +31,7 @@ def top(*, once: bool, every: float, silent: float, data: Path | None, as_lines:
     from pipeline.top import Top
     from sinks.positions import Positions
 
-    home = (data or default_data()).expanduser().resolve()
+    home = data_folder(data)
     watch = Top(endpoint(home, "kafka"), Positions(open_store(home)), silent * HOUR)
     try:
         if as_lines or once:

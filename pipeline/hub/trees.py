@@ -63,18 +63,18 @@ class Tree:
 
     def leaves(self) -> list[bytes]:
         """Return the hashes of the records that the hub has seen, by offset."""
-        data = self._file("leaves").read_bytes() if self._file("leaves").exists() else b""
+        data = self.path("leaves").read_bytes() if self.path("leaves").exists() else b""
         whole = len(data) - len(data) % HASH  # a torn tail is no leaf
         return [data[at : at + HASH] for at in range(0, whole, HASH)]
 
     def note(self, name: str) -> str:
         """Return the note `checkpoint` or `cosigned`, nothing where there is none."""
-        path = self._file(name)
+        path = self.path(name)
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def pin(self) -> bytes:
         """Return the node's public key as the hub knows it, nothing where none was seen yet. NotSetUp where it is damaged."""
-        path = self._file("pin")
+        path = self.path("pin")
         known = _hex(path)
         if path.exists() and len(known) != HASH:
             raise NotSetUp(f"The node's key in {path} is damaged; write the one there that `tocsin node status` tells.")
@@ -126,10 +126,11 @@ class Tree:
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write one of the tree's files, whole or not at all."""
-        self._file(name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace(self._file(name), content.encode() if isinstance(content, str) else content)
+        self.path(name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace(self.path(name), content.encode() if isinstance(content, str) else content)
 
-    def _file(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
+        """Return where one of the tree's files lies."""
         return self.folder / "nodes" / self.node / name
 
     def _cosigned_size(self) -> int:

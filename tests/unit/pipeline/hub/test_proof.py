@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import pytest
 
+from pipeline.cli import proofs
 from pipeline.hub.proof import Checkpoint, Evidence, examine
 from pipeline.node import node as nodes
 from pipeline.node import sync as syncing
@@ -273,3 +274,18 @@ def test_both_branches_of_a_clone_are_kept_and_neither_is_called_complete(sent):
 def test_a_node_of_which_nothing_has_come_is_whole():
     verdict = examine(Evidence("SYN-9", [], [], bytes(32)))
     assert (verdict.complete, verdict.highest) == (True, 0)
+
+
+def test_alike_findings_that_follow_one_another_are_told_in_one_line(sent):
+    one = evidence(sent)
+    told = proofs._said(examine(replace(one, heads=one.heads[:2])), one.pin.hex())
+    assert told[1:] == [f"  unsigned     events {2 * GROUP + 1} to {EVENTS}: {proofs.SENTENCES['unsigned']}"]
+    head = chain.Head("SYN-1", sent["pin"], 10**6, chain.START, b"x" * 32, b"m" * chain.MARK)
+    told = proofs._said(examine(Evidence("SYN-1", [], [chain.sign_head(sent["seed"], head)], sent["pin"])), "")
+    assert "  missing      events 1 to 999,999: no head and no record tells of it" in told
+
+
+@pytest.mark.parametrize("touch", TOUCHES, ids=lambda touch: touch.__name__)
+def test_every_finding_is_told_in_a_sentence(sent, touch):
+    verdict = examine(touch(sent, random.Random(touch.__name__))[0])
+    assert all(": " in line for line in proofs._said(verdict, sent["pin"].hex())[1:])
