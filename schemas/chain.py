@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from schemas import rows
 from schemas.errors import Quarantines
+from schemas.limits import NUMBERS
 from schemas.released import latest
 from schemas.signing import SIGNATURE, sign, signed_by
 from schemas.wire import single_object, unframe
 
 HASH, MARK = 32, 8
-LIMIT = 1 << 40  # of an event's number
 START = bytes(HASH)
 WORDS = b"tocsin head 1\n"
 
@@ -75,7 +75,7 @@ def read_head(record: bytes) -> Head:
     except Quarantines as error:
         raise BadHead("head.malformed", f"a record is no head of a chain ({error.reason})") from error
     count = len(row["marks"]) // MARK if row else 0
-    if not count or len(row["marks"]) % MARK or not count <= row["sequence"] < LIMIT:
+    if not count or len(row["marks"]) % MARK or not count <= row["sequence"] < NUMBERS:
         raise BadHead("head.malformed", "a record is no head of a chain")
     signature = row.pop("signature")
     if not signed_by(row["signer"], WORDS + body[:-SIGNATURE], signature):

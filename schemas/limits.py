@@ -4,8 +4,11 @@ Every decoder at hand accepts bytes that another refuses (enum index -1, an elev
 bytes after the end). Both lanes of tocsin refuse them, with the same code; the order of the codes is for good.
 """
 
+import re
 from typing import Any
 
+NODE = re.compile(r"[A-Z0-9][A-Z0-9-]{1,31}")  # a node's code
+NUMBERS = 1 << 40  # a node's events are numbered from 1 to below this
 STRING_BYTES = 1_024
 BYTES_BYTES = 65_536
 ITEMS = 1_000

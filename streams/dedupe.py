@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.jit import allocating, kernel
+from schemas.limits import NUMBERS
 from streams.state import cells
 
-LIMIT = 1 << 40
 SLACK = 1000
 NEW, REPEATED, FORKED, FAR = 0, 1, 2, 3
 HELD, HIGH, PAGES, MIDS = 0, 1, 2, 3
@@ -78,7 +78,7 @@ def _settle(
     for i in range(at, len(sequences)):
         number = sequences[i]
         verdicts[i] = FAR
-        if number < 1 or number >= LIMIT:
+        if number < 1 or number >= NUMBERS:
             continue
         page = number >> BITS
         mid = top[page >> BITS]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from schemas.build import Ints, Part, Spans
 from schemas.columns import Blob, Columns, compile, decode  # noqa: A004
 from schemas.jit import kernel
+from schemas.limits import NUMBERS
 from schemas.released import latest, releases
 from streams.base import Records
-from streams.dedupe import LIMIT
 from streams.frames import unframe, versions
 from streams.names import Longs, Octets
 
@@ -89,7 +89,7 @@ def read(records: Records, node: str) -> Envelopes:
         _fill(found, rows, columns, node)
         found.groups.append((rows, columns))
     found.refuse(np.flatnonzero(found.good & ~found.home), "envelope.other_node")
-    found.refuse(np.flatnonzero(found.good & ~_possible(found.sequence)), "envelope.sequence")
+    found.refuse(np.flatnonzero(found.good & ~possible(found.sequence)), "envelope.sequence")
     return found
 
 
@@ -104,8 +104,9 @@ def check(found: Envelopes, rows: Longs) -> None:
     found.refuse(rows[processed & ~fitting], "envelope.body_schema")
 
 
-def _possible(sequence: Longs) -> Bools:
-    return (sequence >= 1) & (sequence < LIMIT)
+def possible(sequence: Longs) -> Bools:
+    """Return whether an event can have each of these numbers."""
+    return (sequence >= 1) & (sequence < NUMBERS)
 
 
 def _blank(data: Octets, n: int) -> Envelopes:

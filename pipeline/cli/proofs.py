@@ -40,8 +40,8 @@ def _nodes(home: Path, kafka: str, named: tuple[str, ...]) -> dict[str, int]:
 
     A node whose topic was emptied or deleted is known by its tree. BadInput where one is unknown.
     """
-    from pipeline.hub.evidence import NODE
     from pipeline.log import ends
+    from schemas.limits import NODE
 
     found = {name.removeprefix("raw."): end for name, end in ends(kafka, "raw.").items()}
     seen = {path.parent.name: 0 for path in (home / "proof" / "nodes").glob("*/*")}

@@ -4,7 +4,6 @@ A bundle is a zip of `node`, `raw` and `heads` (each record after its length, 4 
 `checkpoint` and `cosigned`. It holds no key: whoever reads it knows the node's and the signers' from elsewhere.
 """
 
-import re
 import struct
 import zipfile
 import zlib
@@ -17,10 +16,10 @@ from pipeline.hub.trees import Tree, checkpoint
 from pipeline.log import Entry, read
 from schemas import chain, notes
 from schemas.errors import BadInput
+from schemas.limits import NODE
 
 LENGTH = struct.Struct("<I")
 NOTES = ("checkpoint", "cosigned")
-NODE = re.compile(r"[A-Z0-9][A-Z0-9-]{1,31}")
 LARGEST = 4 << 30  # bytes of a bundle's part, unpacked
 TURNS = 5  # readings of a log that does not stand still
 

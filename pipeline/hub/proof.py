@@ -128,8 +128,7 @@ def _read(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     numbers, values = np.arange(n), Blob.of(list(evidence.records))
     records = Records(f"raw.{evidence.node}", 0, 0, n, numbers, numbers, values, Blob.of([b""] * n))
     read = envelopes.read(records, evidence.node)
-    possible = (read.sequence >= 1) & (read.sequence < chain.LIMIT)
-    return read.good & possible, read.home, read.sequence
+    return read.good & envelopes.possible(read.sequence), read.home, read.sequence
 
 
 def _heads(evidence: Evidence, found: set[Finding]) -> tuple[dict[bytes, Head], int]:

@@ -7,7 +7,6 @@ their owner only), `journal/`, `heads.log` (signed heads of its chain), `sent.js
 
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections import Counter
@@ -21,6 +20,7 @@ from pipeline.node.journal import Journal
 from schemas import places
 from schemas.codes import LANGUAGES
 from schemas.errors import BadInput, NotSetUp
+from schemas.limits import NODE
 from schemas.signing import public_of
 
 FIRST_EPOCH = 1
@@ -134,7 +134,7 @@ def region_public(data: Path, region: str, file: Path | None) -> bytes:
 def check(folder: Path, code: str, region: str, lang: str) -> None:
     """Refuse what no node can be made of: BadInput."""
     regions = [known.code for known in places.regions()]
-    if not re.fullmatch(r"[A-Z0-9][A-Z0-9-]{1,31}", code):
+    if not NODE.fullmatch(code):
         raise BadInput("A node's code is 2 to 32 capital letters, digits and hyphens, for example MONUSCO or UNCT-BDI.")
     if region not in regions:
         raise BadInput(f"No region is named {region!r}; choose one of: {', '.join(regions)}.")

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.limits import NUMBERS
 from streams import dedupe
 from streams.completeness import held, highest, listed, missing
-from streams.dedupe import FAR, FORKED, LIMIT, NEW, REPEATED
+from streams.dedupe import FAR, FORKED, NEW, REPEATED
 
 EVENTS = st.lists(
     st.tuples(st.one_of(st.integers(1, 40), st.integers(4_090, 4_100), st.integers(-2, 1 << 42)), st.integers(1, 3)),
@@ -23,7 +24,7 @@ def twin(seen, events):
     """Return the verdicts as a dictionary gives them; `seen` is number to hash."""
     verdicts = []
     for number, hashed in events:
-        if not 1 <= number < LIMIT:
+        if not 1 <= number < NUMBERS:
             verdicts.append(FAR)
         elif number in seen:
             verdicts.append(REPEATED if seen[number] == hashed else FORKED)
@@ -87,15 +88,15 @@ def test_pages_follow_the_events_of_an_honest_node():
     assert (dedupe.settle(seen, numbers, np.ones(len(numbers), np.uint32)) == NEW).all()
 
 
-@pytest.mark.parametrize("number", [0, -1, LIMIT, LIMIT + 1, -(1 << 63), (1 << 63) - 1])
+@pytest.mark.parametrize("number", [0, -1, NUMBERS, NUMBERS + 1, -(1 << 63), (1 << 63) - 1])
 def test_an_impossible_number_is_far(number):
     assert settle(dedupe.fresh(), [(number, 1)]) == [FAR]
 
 
 def test_a_number_just_below_the_limit_is_seen():
     seen = dedupe.fresh()
-    assert settle(seen, [(LIMIT - 1, 1), (LIMIT - 1, 2), (LIMIT - 1, 1)]) == [NEW, FORKED, REPEATED]
-    assert missing(seen, 5) == [range(1, LIMIT - 1)]
+    assert settle(seen, [(NUMBERS - 1, 1), (NUMBERS - 1, 2), (NUMBERS - 1, 1)]) == [NEW, FORKED, REPEATED]
+    assert missing(seen, 5) == [range(1, NUMBERS - 1)]
 
 
 def test_hashes_are_never_zero_and_follow_every_byte():
