@@ -1,9 +1,6 @@
 """Files that are there as a whole or not at all, also after a power cut."""
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -27,12 +24,9 @@ def replace(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Be the only process within, of all that ask for this folder; wait until that is so."""
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+def hexadecimal(path: Path) -> bytes:
+    """Return the bytes that a file of a key holds in hexadecimal; nothing where it is missing or damaged."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+        return bytes.fromhex(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return b""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.files import replace
+from pipeline.files import hexadecimal, replace
 from pipeline.hub.proof import Checkpoint
 from schemas import chain, merkle, notes, signing
 from schemas.chain import HASH, BadHead
@@ -46,7 +46,7 @@ def signer(folder: Path, name: str | None, default: str, algorithm: int = notes.
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace(path, os.urandom(signing.SEED).hex().encode())
-    seed = _hex(path)
+    seed = hexadecimal(path)
     if len(seed) != signing.SEED:
         raise NotSetUp(f"The key {path} is damaged; restore it from a backup.")
     name = name or f"{default}.{signing.public_of(seed).hex()[:8]}"
@@ -75,7 +75,7 @@ class Tree:
     def pin(self) -> bytes:
         """Return the node's public key as the hub knows it, nothing where none was seen yet. NotSetUp where it is damaged."""
         path = self.path("pin")
-        known = _hex(path)
+        known = hexadecimal(path)
         if path.exists() and len(known) != HASH:
             raise NotSetUp(f"The node's key in {path} is damaged; write the one there that `tocsin node status` tells.")
         return known
@@ -162,10 +162,3 @@ def _request(leaves: list[bytes], before: int, note: str) -> str:
     proof = merkle.grown(leaves, before) if before else []
     lines = "".join(f"{base64.b64encode(each).decode()}\n" for each in proof)
     return f"old {before}\n{lines}\n{note}"
-
-
-def _hex(path: Path) -> bytes:
-    try:
-        return bytes.fromhex(path.read_text(encoding="utf-8").strip()) if path.exists() else b""
-    except ValueError:
-        return b""

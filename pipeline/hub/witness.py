@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import alone, replace
+from infra.files import alone
+from pipeline.files import replace
 from pipeline.hub.trees import Signer
 from schemas import merkle, notes
 from schemas.errors import BadInput, NotSetUp, Stops
@@ -55,7 +56,7 @@ def cosign(folder: Path, asked: Request, by: Signer, seconds: int, hub: notes.Ke
     point = notes.point(asked.note)
     if not notes.signed(asked.note, hub):
         raise BadInput(f"The checkpoint of {point.origin} is not signed by {hub.name}; nothing was signed.")
-    with alone(folder):
+    with alone(folder / "lock", waiting=lambda: None):
         known = _known(folder / "logs.json")
         _check(point, asked, known.get(point.origin, {"hub": str(hub), "size": 0, "root": merkle.EMPTY.hex()}), hub)
         known[point.origin] = {"hub": str(hub), "size": point.size, "root": point.root.hex()}

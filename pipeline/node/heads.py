@@ -3,8 +3,10 @@
 A head is on the disk before it is sent. Losing the file is harmless: the same events give heads that agree with those sent.
 """
 
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 
 from pipeline.node.entries import EntryFile
@@ -23,9 +25,8 @@ class Heads:
         torn = self._file.torn(0)
         if torn:
             self._file.cut(torn.at)
-        records = [record for _, record in self._file.read()]
-        self._last: Head | None = chain.read_head(records[-1]) if records else None
-        self._hash = sha256(records[-1]).digest() if records else chain.START
+        self._records = list(self._file.read())  # each with the file's length after it
+        self._last: Head | None = chain.read_head(self._records[-1][1]) if self._records else None
 
     @property
     def size(self) -> int:
@@ -45,14 +46,14 @@ class Heads:
         assert entries[-1].sequence == self.through + len(new), "a head goes on from the one before"
         link = chain.extended(self._last.link if self._last else chain.START, new)
         marks = b"".join(leaf[: chain.MARK] for leaf in new)
-        head = Head(self._code, self._signer, entries[-1].sequence, link, self._hash, marks)
-        record = chain.sign_head(self._seed, head)
-        self._file.append([record])
-        self._last, self._hash = head, sha256(record).digest()
+        previous = sha256(self._records[-1][1]).digest() if self._records else chain.START
+        self._last = Head(self._code, self._signer, entries[-1].sequence, link, previous, marks)
+        record = chain.sign_head(self._seed, self._last)
+        self._records.append((self._file.append([record]), record))
 
     def unsent(self, start: int, through: int) -> Iterator[tuple[int, bytes]]:
         """Yield (length of the file after it, record) of the heads from byte `start` on that cover no event after `through`."""
-        for end, record in self._file.read(start):
+        for end, record in self._records[bisect(self._records, start, key=itemgetter(0)) :]:
             if chain.read_head(record).sequence > through:
                 return
             yield end, record

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import replace, sync_folder
+from pipeline.files import hexadecimal, replace, sync_folder
 from pipeline.node import keys, lines
 from pipeline.node.journal import Journal
 from schemas import places
@@ -44,10 +44,7 @@ class Node:
     def secret(self, name: str) -> bytes:
         """Return a key of 32 bytes: `digest`, `sign`, or `epoch-<n>`."""
         path = self.folder / f"{name}.key"
-        try:
-            secret = bytes.fromhex(path.read_text())
-        except (OSError, ValueError):
-            secret = b""
+        secret = hexadecimal(path)
         if len(secret) != 32:
             raise NotSetUp(f"The key {path} is missing or damaged; restore it from a backup of the node's folder.")
         return secret
@@ -119,10 +116,7 @@ def find(name: str | None, data: Path) -> Node:
 def region_public(data: Path, region: str, file: Path | None) -> bytes:
     """Return the region's public key from a file, else from the data folder that `tocsin up` made; 32 bytes."""
     path = file or data / "regions" / region / "public.key"
-    try:
-        public = bytes.fromhex(path.read_text())
-    except (OSError, ValueError):
-        public = b""
+    public = hexadecimal(path)
     if len(public) != 32:
         raise NotSetUp(
             f"{path} holds no public key of the region {region}; "

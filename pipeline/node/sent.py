@@ -78,16 +78,11 @@ def open_journal(node: Node) -> Journal:
     return journal
 
 
-def check(node: Node, last: int) -> None:
-    """Refuse a journal whose last event is `last` where more was sent: OlderThanSent."""
-    kept = read(node).events
-    if last < kept:
-        raise older(node, last, kept)
-
-
-def older(node: Node, last: int, known: int) -> OlderThanSent:
-    """Return the error of a journal that ends at event `last` where events up to `known` were sent."""
-    return OlderThanSent(
-        f"The journal of {node.code} ends at event {last}, but {known} were sent: an old copy was put "
-        f"back. Restore the newest backup of {node.folder}; a new event would take a number that the hub has."
-    )
+def check(node: Node, last: int, known: int = 0) -> None:
+    """Refuse a journal whose last event is `last` where more was sent, by what is kept or `known` otherwise: OlderThanSent."""
+    known = max(known, read(node).events)
+    if last < known:
+        raise OlderThanSent(
+            f"The journal of {node.code} ends at event {last}, but {known} were sent: an old copy was put "
+            f"back. Restore the newest backup of {node.folder}; a new event would take a number that the hub has."
+        )

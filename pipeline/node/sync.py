@@ -53,7 +53,7 @@ def sync(node: Node, kafka: str, again: bool = False, step: Callable[[int], None
     try:
         _settle(node)
         with _broker(kafka, node) as broker:
-            _check_age(node, broker.receipted.through, Reader(node.journal).mark.last)
+            sent.check(node, Reader(node.journal).mark.last, broker.receipted.through)
             start, more = _start(node, broker.receipted, broker.ends, again)
             return _send(node, start, broker, step, more)
     finally:
@@ -66,12 +66,6 @@ def _settle(node: Node) -> None:
         sent.open_journal(node).close()
     except Busy:
         return
-
-
-def _check_age(node: Node, known: int, last: int) -> None:
-    """Refuse a journal that ends at `last` where events up to `known` were sent: OlderThanSent."""
-    if known > last:
-        raise sent.older(node, last, known)
 
 
 def _start(node: Node, known: Receipted, ends: "Ends", again: bool) -> tuple[sent.Sent, list[range]]:
@@ -105,7 +99,7 @@ def _send(
     # The end is read first: the keys of the events up to there are on the disk, those of later events may not be.
     last = reader.mark.last
     heads = Heads(node.folder, node.code, node.secret("sign"))
-    _check_age(node, heads.through, last)
+    sent.check(node, last, heads.through)
     if start.heads > heads.size:  # the file was lost or is an older one: what it has now is sent from its beginning
         start = replace(start, heads=0)
         sent.write(node, replace(sent.read(node), heads=0))
