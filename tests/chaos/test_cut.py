@@ -73,17 +73,17 @@ def test_workers_are_killed(cut):
 def test_workers_die_at_every_point(cut):
     faults = cut.fire("crashes").faults
     assert set(faults) == set(POINTS)
-    assert min(faults.values()) >= 1
+    assert sum(faults.values()) >= 48
 
 
 def test_the_run_was_worth_it(cut):
     checks = cut.answer().checks
     became = checks["I1"]["notes"]
-    assert became["accepted"] > 3_000
+    assert became["accepted"] > 5_000
     assert min(became[name] for name in ("repeated", "quarantined", "forked", "withdrawn", "consent_withdrawn")) >= 5
     assert became["aborted records"] > 0, "no transaction was aborted: the faults came at idle moments"
     assert checks["I1 hub"]["notes"]["link"] > 20
-    assert checks["I17"]["notes"]["during the faults"] > 3_000
+    assert checks["I17"]["notes"]["during the faults"] > 5_000
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -64,7 +64,7 @@ class Crashes(Scenario):
 
     name = "crashes"
     full: ClassVar = dict.fromkeys(POINTS, 25)
-    cut: ClassVar = dict.fromkeys(POINTS, 1)
+    cut: ClassVar = dict.fromkeys(POINTS, 2)
     recoveries = ("restart:-9", "ready")
     workers: ClassVar = {"refine": 2, "merge": 2, "sink": 2}
     minutes = 15

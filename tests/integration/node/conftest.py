@@ -39,6 +39,11 @@ class Desk:
         command = [*TOCSIN, "node", args[0], "--data", str(self.data), *args[1:]]
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
+    def tocsin(self, *args, data=True):
+        """Run any command; with the data folder, unless it needs none."""
+        command = [*TOCSIN, *args, *(["--data", str(self.data)] if data else [])]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
     def run(self, *args):
         """Return exit status, what was said, and the last line as JSON where it is some."""
         process = self.start(*args)

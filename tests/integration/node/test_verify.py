@@ -2,43 +2,46 @@
 
 import json
 import shutil
-import subprocess
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 
 from pipeline import log
-from tests.integration.node.conftest import ROOT, TOCSIN
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 
 def tocsin(desk, *args):
     """Return exit status and what a command prints."""
-    command = [*TOCSIN, *args, "--data", str(desk.data)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = desk.tocsin(*args)
     return done.returncode, done.stdout + done.stderr
 
 
 class Hub:
     """A hub whose log of one node was checkpointed and cosigned; and an administrator's hands on it."""
 
-    def __init__(self, desk, cluster, node, tmp_path):
-        self.desk, self.kafka, self.node = desk, cluster.kafka, node
+    def __init__(self, desk, cluster, node, made, tmp_path):
+        self.desk, self.kafka, self.node, self.made = desk, cluster.kafka, node, made
+        self.state = tmp_path / "witness"
         (desk.data / "cluster.json").write_text(json.dumps({"kafka": cluster.kafka}))
         self.sent = {name: self.values(name) for name in ("raw", "heads")}
         status, said = tocsin(desk, "hub", "checkpoint", node, "--json")
         assert status == 0, said
         self.hub = json.loads(said)["key"]
         self.request = desk.data / "proof" / "nodes" / node / "request"
-        command = [*TOCSIN, "witness", str(self.request), "--hub", self.hub, "--state", str(tmp_path / "witness")]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+        done = self.asked()
+        assert done.returncode == 0, done.stderr
         self.cosigned = tmp_path / "cosigned"
         self.cosigned.write_text(done.stdout)
         self.witness = done.stderr.strip().removeprefix("Cosigned by ")
+
+    def asked(self):
+        """Bring the hub's request to the witness."""
+        return self.desk.tocsin("witness", str(self.request), "--hub", self.hub, "--state", str(self.state))
 
     def values(self, name):
         return [entry.value for entry in log.read(self.kafka, f"{name}.{self.node}")]
@@ -74,17 +77,15 @@ class Hub:
 
 
 @pytest.fixture
-def hub(desk, rows, cluster, node_topics, tmp_path, request):
+def hub(desk, rows, cluster, node_topics, tmp_path):
     """The hub of a node that has sent 12 events in two syncs."""
-    node = f"VERIFY-{abs(hash(request.node.name)) % 10**8}"
+    node = f"VERIFY-{uuid4().hex[:8].upper()}"
     desk.init(node)
     node_topics(node)
     for count in (7, 12):
         desk.run("import", rows(count), "--node", node)
         assert desk.run("sync", "--kafka", cluster.kafka, "--node", node)[0] == 0
-    made = Hub(desk, cluster, node, tmp_path)
-    made.made = node_topics
-    return made
+    return Hub(desk, cluster, node, node_topics, tmp_path)
 
 
 def test_a_log_that_nobody_touched_is_complete_and_cosigned(hub):
@@ -118,8 +119,7 @@ def test_an_administrator_who_cuts_log_and_heads_is_caught_by_the_hubs_tree_and_
     assert hub.verdict()[0]["complete"]
     assert hub.verdict("--note", str(hub.cosigned), "--signer", hub.witness)[1] == {("truncated", 0)}
     assert tocsin(hub.desk, "hub", "checkpoint", hub.node)[0] == 0
-    again = [*TOCSIN, "witness", str(hub.request), "--hub", hub.hub, "--state", str(hub.cosigned.parent / "witness")]
-    done = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = hub.asked()
     assert (done.returncode, done.stdout) == (70, "")
     assert "has seen 12 records" in done.stderr
 
@@ -176,10 +176,12 @@ def test_a_cloned_node_is_seen_by_its_second_batch_and_both_branches_are_kept(hu
 def test_a_bundle_is_verified_without_kafka(hub, tmp_path):
     file = tmp_path / "bundle.zip"
     assert tocsin(hub.desk, "hub", "bundle", hub.node, str(file))[0] == 0
-    offline = [*TOCSIN, "verify", "--bundle", str(file), "--json"]
+
+    def verified(*options):
+        return hub.desk.tocsin("verify", "--bundle", str(file), "--json", *options, data=False)
 
     def verdict(*options):
-        done = subprocess.run([*offline, *options], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        done = verified(*options)
         return done.returncode, json.loads(done.stdout)["nodes"][0]
 
     pin = hub.verdict()[0]["pin"]
@@ -188,7 +190,7 @@ def test_a_bundle_is_verified_without_kafka(hub, tmp_path):
     status, found = verdict("--pin", pin, "--signer", hub.witness)
     assert (status, [one["kind"] for one in found["findings"]]) == (70, ["not cosigned"])
     for wrong in ([], ["--pin", pin, *note], ["--pin", pin, "OTHER-1"]):
-        done = subprocess.run([*offline, *wrong], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        done = verified(*wrong)
         assert (done.returncode, done.stderr.count("\n")) == (65, 1), done.stderr
     status, found = verdict("--pin", "00" * 32)
     assert (status, {one["kind"] for one in found["findings"]}) == (70, {"re-signed", "unsigned"})
