@@ -1,12 +1,12 @@
 """The keys of one node's cases, read from `keys.<node>` and kept up to date before each batch of refine."""
 
-import asyncio
 from collections.abc import Mapping
 
 from pipeline import observe
 from schemas.columns import Blob
 from schemas.keyring import Keyring
 from schemas.nodekeys import NodeKeys
+from streams.beside import beside
 from streams.client import Broker
 from streams.topiclog import follow
 
@@ -25,7 +25,7 @@ class KeyFeed(Keyring):
     async def refresh(self) -> None:
         """Read on to where the topic ends now; Unreachable where the broker does not answer."""
         async for records in follow(self._broker, self._place, self._position):
-            await asyncio.to_thread(self._fold, records.keys, records.values)
+            await beside(len(records), self._fold, records.keys, records.values)
             self._position = records.end
 
     def _fold(self, keys: Blob, values: Blob) -> None:

@@ -19,6 +19,7 @@ from schemas.errors import Fenced, LedgerGap, Unreachable
 from streams import ledger, ledgerlog, snapshot
 from streams.attempt import Piece, Spoiled, divided, whole
 from streams.base import BatchObserved, Output, Records, Stage
+from streams.beside import beside
 from streams.client import LOADING, Broker, NotYet, name_of, patiently
 from streams.protocol import Reader, StableOffset
 from streams.recordbatch import Draft, drafts
@@ -182,7 +183,7 @@ class KafkaLane:
         clock.lap("refresh")
         pieces = await self._pieces(records)
         clock.lap("step")
-        batches = await asyncio.to_thread(self._drafts, pieces)
+        batches = await beside(len(records), self._drafts, pieces)
         clock.lap("encode")
         state, self._state = self._state, None
         now = int(time.time() * 1000)
@@ -207,7 +208,7 @@ class KafkaLane:
         state, self._state = self._state, None
         stage, side, limit = self._stage, self._side, self._settings.batch_bytes
         try:
-            self._state, piece = await asyncio.to_thread(whole, stage, state, records, side, limit)
+            self._state, piece = await beside(len(records), whole, stage, state, records, side, limit)
         except Spoiled as spoiled:
             self._settings.note(
                 "batch_divided", lane=self._name, start=records.start, end=records.end, why=str(spoiled)
