@@ -14,7 +14,7 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.structs import TopicPartition
 
-from schemas.errors import NotSetUp, Retries, Unreachable
+from schemas.errors import NotSetUp, Retries, Stops, Unreachable
 
 T = TypeVar("T")
 PATIENCE = 30.0
@@ -22,9 +22,19 @@ ABSENT_SECONDS = 10.0  # for which a partition may be unknown before it is belie
 WAIT = (0.002, 0.1)  # seconds between two attempts, first and longest
 
 # Codes that aiokafka 0.14 has no name for. Source: org.apache.kafka.common.protocol.Errors.
-NEWER = {82: "FencedInstanceId", 88: "UnstableOffsetCommit", 90: "ProducerFenced", 115: "TransactionalIdNotFound"}
+NEWER = {
+    82: "FencedInstanceId",
+    88: "UnstableOffsetCommit",
+    90: "ProducerFenced",
+    115: "TransactionalIdNotFound",
+    120: "TransactionAbortable",
+}
 LOADING = frozenset({14, 15, 16})  # coordinator: loads, not available, moved
 NO_TOPIC = 3
+
+
+class TooOld(Stops):
+    """The broker does not know a request that a worker needs."""
 
 
 class NotYet(Retries):
@@ -56,6 +66,7 @@ class Broker:
     kafka: str
     timeout: float = 20.0
     _client: Any = field(default=None, repr=False)
+    _groups: dict[str, int] = field(default_factory=dict, repr=False)
 
     async def connect(self, patience: float = 0.0) -> "Broker":
         """Connect, for `patience` seconds again and again; Unreachable where nobody answers."""
@@ -80,13 +91,20 @@ class Broker:
             await client.close()
 
     async def ask(self, node: int, request: Any, coordinator: bool = False) -> Any:
-        """Send one request once and return its answer; Unreachable after a timeout or a lost connection."""
+        """Send one request once and return its answer.
+
+        Unreachable after a timeout or a lost connection; TooOld where the broker does not know the request.
+        """
         group = ConnectionGroup.COORDINATION if coordinator else ConnectionGroup.DEFAULT
         try:
             return await self._client.send(node, request, group=group)
         except (KafkaError, OSError, TimeoutError) as error:
             what = type(request).__name__
             raise Unreachable(f"Kafka at {self.kafka} gave no answer to {what} ({error!r}).") from error
+        except NotImplementedError as error:
+            raise TooOld(
+                f"Kafka at {self.kafka} is too old for {type(request).__name__}; tocsin needs Kafka 4.0 or later."
+            ) from error
 
     async def refresh(self) -> None:
         """Learn anew who leads what."""
@@ -115,8 +133,14 @@ class Broker:
         return await self._leader(topic, partition, until)
 
     async def group_coordinator(self, group: str) -> int:
-        """Return the node that keeps the group."""
-        return await self._coordinator(CoordinationType.GROUP, group)
+        """Return the node that keeps the group; it is asked for once, until `forget_coordinator`."""
+        if group not in self._groups:
+            self._groups[group] = await self._coordinator(CoordinationType.GROUP, group)
+        return self._groups[group]
+
+    def forget_coordinator(self, group: str) -> None:
+        """Ask anew who keeps the group: the node that was asked does not, or not now."""
+        self._groups.pop(group, None)
 
     async def transaction_coordinator(self, transactional_id: str) -> int:
         """Return the node that keeps the transactional id."""

@@ -21,9 +21,9 @@ from streams.attempt import Piece, Spoiled, divided, whole
 from streams.base import BatchObserved, Output, Records, Stage
 from streams.beside import beside
 from streams.client import LOADING, Broker, NotYet, name_of, patiently
-from streams.protocol import Reader, StableOffset
+from streams.protocol import Place, Reader, StableOffset
 from streams.recordbatch import Draft, drafts
-from streams.transaction import Batches, Place, Transactions
+from streams.transaction import Batches, Transactions
 
 UNSTABLE = frozenset({88})  # the end of a transaction on the offset is still being applied
 
@@ -165,6 +165,7 @@ class KafkaLane:
         offset, code = (found[0][1], found[0][4]) if found else (-1, 0)
         code = answer.error_code or code
         if code in LOADING | UNSTABLE or not (code or found):
+            self._broker.forget_coordinator(group)
             raise NotYet(name_of(code))
         if code:
             raise Unreachable(

@@ -1,17 +1,33 @@
-"""The two requests that aiokafka speaks only in versions too old for us (both KIP-447).
+"""The requests that aiokafka speaks only in versions too old for us: those of transactions version 2, and OffsetFetch.
 
 With TxnOffsetCommit version 0 the broker never learns which reader commits, so a zombie that makes itself a new
-producer rewinds the offset and doubles what follows. Version 3 carries the reader's generation, member id and instance
-id, and the broker refuses all but the present reader. OffsetFetch version 7 asks for stable offsets: a broker that
-still applies a transaction's end says so, instead of giving the offset from before it.
-Sources: TxnOffsetCommitRequest.json, OffsetFetchRequest.json and OffsetFetchResponse.json of Apache Kafka.
+producer rewinds the offset and doubles what follows. Since version 3 (KIP-447) it carries the reader's generation,
+member id and instance id, and the broker refuses all but the present reader. With TxnOffsetCommit 5, Produce 12 and
+EndTxn 5 (KIP-890) the broker adds to the transaction what is written, unasked, and each end gives the producer a new
+epoch: a request that comes late, after its transaction's end, is refused instead of opening a transaction that nobody
+ends. OffsetFetch version 7 asks for stable offsets: a broker that still applies a transaction's end says so, instead
+of giving the offset from before it.
+Sources: the requests' and answers' JSON of Apache Kafka 4.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactBytes,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
+
+Place = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -39,11 +55,11 @@ def _by_topic(*partition: Any) -> tuple[str, CompactArray]:
     return "topics", CompactArray(("topic", CompactString("utf-8")), partitions, ("tags", TaggedFields))
 
 
-class TxnOffsetCommitResponseV3(Response):  # type: ignore[misc]
+class TxnOffsetCommitResponseV5(Response):  # type: ignore[misc]
     """What became of each partition's offset."""
 
     API_KEY = 28
-    API_VERSION = 3
+    API_VERSION = 5
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         _by_topic(("partition", Int32), ("error_code", Int16), ("tags", TaggedFields)),
@@ -51,13 +67,13 @@ class TxnOffsetCommitResponseV3(Response):  # type: ignore[misc]
     )
 
 
-class TxnOffsetCommitRequestV3(RequestStruct):  # type: ignore[misc]
+class TxnOffsetCommitRequestV5(RequestStruct):  # type: ignore[misc]
     """The request as it goes over the wire."""
 
     API_KEY = 28
-    API_VERSION = 3
+    API_VERSION = 5
     FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = TxnOffsetCommitResponseV3
+    RESPONSE_TYPE = TxnOffsetCommitResponseV5
     SCHEMA = Schema(
         ("transactional_id", CompactString("utf-8")),
         ("group_id", CompactString("utf-8")),
@@ -77,17 +93,17 @@ class TxnOffsetCommitRequestV3(RequestStruct):  # type: ignore[misc]
     )
 
 
-class TxnOffsetCommit(Request[TxnOffsetCommitRequestV3]):  # type: ignore[misc]
+class TxnOffsetCommit(Request[TxnOffsetCommitRequestV5]):  # type: ignore[misc]
     """Commit one input partition's offset as part of the producer's transaction, in the reader's name."""
 
     API_KEY = 28
 
     def __init__(self, producer: Producer, reader: Reader, topic: str, partition: int, offset: int) -> None:
-        """Keep what is to be sent; a broker older than 2.5 does not know version 3 and the request fails."""
+        """Keep what is to be sent; a broker older than 4.0 does not know version 5."""
         self._producer, self._reader = producer, reader
         self._topics: list[Any] = [(topic, [(partition, offset, -1, "", {})], {})]
 
-    def build(self, request_struct_class: type[TxnOffsetCommitRequestV3]) -> TxnOffsetCommitRequestV3:
+    def build(self, request_struct_class: type[TxnOffsetCommitRequestV5]) -> TxnOffsetCommitRequestV5:
         """Return the struct in the one version there is."""
         producer, reader = self._producer, self._reader
         return request_struct_class(
@@ -101,6 +117,109 @@ class TxnOffsetCommit(Request[TxnOffsetCommitRequestV3]):  # type: ignore[misc]
             self._topics,
             {},
         )
+
+
+class ProduceResponseV12(Response):  # type: ignore[misc]
+    """What became of each partition's batch; `base` is the offset of its first record."""
+
+    API_KEY = 0
+    API_VERSION = 12
+    SCHEMA = Schema(
+        _by_topic(
+            ("partition", Int32),
+            ("error_code", Int16),
+            ("base", Int64),
+            ("log_append_time", Int64),
+            ("log_start_offset", Int64),
+            (
+                "record_errors",
+                CompactArray(("batch_index", Int32), ("message", CompactString("utf-8")), ("tags", TaggedFields)),
+            ),
+            ("error_message", CompactString("utf-8")),
+            ("tags", TaggedFields),
+        ),
+        ("throttle_time_ms", Int32),
+        ("tags", TaggedFields),
+    )
+
+
+class ProduceRequestV12(RequestStruct):  # type: ignore[misc]
+    """The request as it goes over the wire."""
+
+    API_KEY = 0
+    API_VERSION = 12
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = ProduceResponseV12
+    SCHEMA = Schema(
+        ("transactional_id", CompactString("utf-8")),
+        ("acks", Int16),
+        ("timeout_ms", Int32),
+        _by_topic(("partition", Int32), ("records", CompactBytes), ("tags", TaggedFields)),
+        ("tags", TaggedFields),
+    )
+
+
+class Produce(Request[ProduceRequestV12]):  # type: ignore[misc]
+    """Write one record batch to each place, as part of a transaction, once all replicas in sync have it."""
+
+    API_KEY = 0
+
+    def __init__(self, transactional_id: str, seconds: float, batches: Mapping[Place, bytes]) -> None:
+        """Keep what is to be sent; a broker older than 4.0 does not know version 12."""
+        self._transactional_id, self._timeout_ms = transactional_id, int(1000 * seconds)
+        topics: dict[str, list[tuple[int, bytes, dict[int, bytes]]]] = {}
+        for (topic, partition), batch in batches.items():
+            topics.setdefault(topic, []).append((partition, batch, {}))
+        self._topics: Sequence[Any] = [(topic, partitions, {}) for topic, partitions in topics.items()]
+
+    def build(self, request_struct_class: type[ProduceRequestV12]) -> ProduceRequestV12:
+        """Return the struct in the one version there is."""
+        return request_struct_class(self._transactional_id, -1, self._timeout_ms, self._topics, {})
+
+
+class EndTxnResponseV5(Response):  # type: ignore[misc]
+    """Whether the transaction ends, and as whom the producer goes on."""
+
+    API_KEY = 26
+    API_VERSION = 5
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("error_code", Int16),
+        ("producer_id", Int64),
+        ("producer_epoch", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class EndTxnRequestV5(RequestStruct):  # type: ignore[misc]
+    """The request as it goes over the wire."""
+
+    API_KEY = 26
+    API_VERSION = 5
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = EndTxnResponseV5
+    SCHEMA = Schema(
+        ("transactional_id", CompactString("utf-8")),
+        ("producer_id", Int64),
+        ("producer_epoch", Int16),
+        ("committed", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class EndTxn(Request[EndTxnRequestV5]):  # type: ignore[misc]
+    """Commit the producer's transaction, or abort it."""
+
+    API_KEY = 26
+
+    def __init__(self, producer: Producer, commit: bool) -> None:
+        """Keep what is to be sent; a broker older than 4.0 does not know version 5."""
+        self._producer, self._commit = producer, commit
+
+    def build(self, request_struct_class: type[EndTxnRequestV5]) -> EndTxnRequestV5:
+        """Return the struct in the one version there is."""
+        producer = self._producer
+        return request_struct_class(producer.transactional_id, producer.id, producer.epoch, self._commit, {})
 
 
 class OffsetFetchResponseV7(Response):  # type: ignore[misc]

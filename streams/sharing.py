@@ -48,9 +48,18 @@ class News:
 
     @cached_property
     def homes(self) -> NDArray[np.bool_]:
-        """Return for each of the lane's areas, by number, to which regions it belongs: bool[areas, regions]."""
-        homes = [_homes(area) for area in names.listed(self.held.areas)]
-        return np.array(homes, np.bool_).reshape(-1, len(regions()))
+        """Return for each area of the batch, by number, to which regions it belongs: bool[areas, regions].
+
+        The lane's other areas have none here: to look them all up would cost a small batch more than the rest of it.
+        """
+        met = np.zeros(self.held.areas.count, np.bool_)
+        for each in (*self.incidents, *self.patterns):
+            met[each.areas[each.rows]] = True
+        homes = np.zeros((len(met), len(regions())), np.bool_)
+        for number in np.flatnonzero(met).tolist():
+            (area,) = names.listed(self.held.areas, number, number + 1)
+            homes[number] = _homes(area)
+        return homes
 
 
 @dataclass(eq=False)

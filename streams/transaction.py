@@ -1,31 +1,26 @@
 """One transactional id, one transaction at a time: offsets, records and their end, each request sent once.
 
 The order is fence, then for each batch: offsets (with the reader's generation, see `streams.protocol`), records,
-end. Offsets go first: on Kafka 3.7 and later records before offsets fail (aio-libs/aiokafka#1004). After any fault
-within `commit` the outcome may be unknown and the transaction is never used again: leave the process, fence anew,
-read the ledger, and only then know whether the batch is done.
+end. Offsets go first: who is not the reader any more has written nothing. After any fault within `commit` the outcome
+may be unknown and the transaction is never used again: leave the process, fence anew, read the ledger, and only then
+know whether the batch is done.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from aiokafka.protocol.produce import ProduceRequest
-from aiokafka.protocol.transaction import (
-    AddOffsetsToTxnRequest,
-    AddPartitionsToTxnRequest,
-    EndTxnRequest,
-    InitProducerIdRequest,
-)
+from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from schemas.errors import Fenced, Retries, Stops, Unreachable
 from streams.client import LOADING, Broker, NotYet, name_of, patiently
-from streams.protocol import Producer, Reader, TxnOffsetCommit
+from streams.protocol import EndTxn, Place, Produce, Producer, Reader, TxnOffsetCommit
 from streams.recordbatch import Draft
 
-Place = tuple[str, int]
 Batches = Mapping[Place, Sequence[Draft]]
 
 CONCURRENT = 51  # the markers of the transaction before are still being written
+FEW_REPLICAS = 19  # also where the broker could not ask the transaction's coordinator
+NOT_NOW = LOADING | {CONCURRENT, FEW_REPLICAS}  # nothing was done: the same request goes again
 REFUSED = frozenset({22, 25, 47, 48, 82, 90})  # generation, member, epoch, state, instance, producer: not ours any more
 TOO_LARGE = frozenset({10, 18})
 MOVED = frozenset({3, 5, 6})  # no such topic yet, no leader, not the leader
@@ -82,40 +77,29 @@ class Transactions:
         try:
             await self._offsets(producer, reader, source, offset)
             ends = await self._records(producer, batches, now)
-            await self._end(producer, commit=True)
+            following = await self._end(producer, commit=True)
         except (Fenced, Stops) as refusal:
             await self._abort(producer, refusal)
             raise
-        self._producer = producer
+        self._producer = following
         return ends
 
     async def _offsets(self, producer: Producer, reader: Reader, source: Place, offset: int) -> None:
-        await patiently(f"beginning {self._id}", lambda: self._add_group(producer, reader.group))
-        node = await self._broker.group_coordinator(reader.group)
         request = TxnOffsetCommit(producer, reader, source[0], source[1], offset)
-        answer = await self._broker.ask(node, request, coordinator=True)
-        for _, partitions, _ in answer.topics:
-            for _, code, _ in partitions:
-                _check(code, "TxnOffsetCommit", self._id)
 
-    async def _add_group(self, producer: Producer, group: str) -> None:
-        request = AddOffsetsToTxnRequest(producer.transactional_id, producer.id, producer.epoch, group)
-        answer = await self._broker.ask(self._coordinator, request, coordinator=True)
-        if answer.error_code == CONCURRENT:
-            raise NotYet(name_of(CONCURRENT))
-        _check(answer.error_code, "AddOffsetsToTxn", self._id)
+        async def attempt() -> None:
+            node = await self._broker.group_coordinator(reader.group)
+            answer = await self._broker.ask(node, request, coordinator=True)
+            for _, partitions, _ in answer.topics:
+                for _, code, _ in partitions:
+                    if code in NOT_NOW:
+                        self._broker.forget_coordinator(reader.group)
+                        raise NotYet(name_of(code))
+                    _check(code, "TxnOffsetCommit", self._id)
+
+        await patiently(f"beginning {self._id}", attempt)
 
     async def _records(self, producer: Producer, batches: Batches, now: int) -> Mapping[Place, int]:
-        by_topic: dict[str, list[int]] = defaultdict(list)
-        for topic, partition in batches:
-            by_topic[topic].append(partition)
-        request = AddPartitionsToTxnRequest(
-            producer.transactional_id, producer.id, producer.epoch, list(by_topic.items())
-        )
-        answer = await self._broker.ask(self._coordinator, request, coordinator=True)
-        for _, partitions in answer.errors:
-            for _, code in partitions:
-                _check(code, "AddPartitionsToTxn", self._id)
         ends: dict[Place, int] = {}
         for turn in range(max(len(drafts) for drafts in batches.values())):
             ends |= await self._produce(producer, {p: d[turn] for p, d in batches.items() if turn < len(d)}, now)
@@ -124,22 +108,28 @@ class Transactions:
     async def _produce(self, producer: Producer, turn: Mapping[Place, Draft], now: int) -> Mapping[Place, int]:
         """Send one batch to each place: a partition takes one batch a request.
 
-        A broker that answers that it does not lead the partition has written nothing: the same bytes go to the leader.
+        A broker that answers that it does not lead the partition, or not now, has written nothing there: the same bytes
+        go again.
         """
         sealed = {place: self._sealed(producer, place, draft, now) for place, draft in turn.items()}
         ends: dict[Place, int] = {}
 
         async def attempt() -> None:
+            later: set[int] = set()
             for node, places in (await self._by_leader(place for place in sealed if place not in ends)).items():
-                answer = await self._broker.ask(node, self._request({place: sealed[place] for place in places}))
-                for topic, partitions in answer.topics:
+                batches = {place: sealed[place] for place in places}
+                answer = await self._broker.ask(node, Produce(self._id, self._broker.timeout, batches))
+                for topic, partitions, _ in answer.topics:
                     for partition, code, base, *_ in partitions:
-                        if code not in MOVED:
-                            _check(code, f"writing to {topic}-{partition}", self._id)
-                            ends[topic, partition] = base + turn[topic, partition].count
-            if len(ends) < len(sealed):
+                        if code in MOVED | NOT_NOW:
+                            later.add(code)
+                            continue
+                        _check(code, f"writing to {topic}-{partition}", self._id)
+                        ends[topic, partition] = base + turn[topic, partition].count
+            if later & MOVED:
                 await self._broker.refresh()
-                raise NotYet("the partition's leader moved")
+            if later:
+                raise NotYet(", ".join(name_of(code) for code in sorted(later)))
 
         await patiently(f"writing for {self._id}", attempt)
         return ends
@@ -155,16 +145,12 @@ class Transactions:
         self._sequences[place] = (sequence + draft.count) % (1 << 31)
         return draft.sealed(producer.id, producer.epoch, sequence, now)
 
-    def _request(self, sealed: Mapping[Place, bytes]) -> ProduceRequest:
-        topics: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
-        for (topic, partition), data in sealed.items():
-            topics[topic].append((partition, data))
-        return ProduceRequest(self._id, -1, int(1000 * self._broker.timeout), list(topics.items()))
-
-    async def _end(self, producer: Producer, commit: bool) -> None:
-        request = EndTxnRequest(producer.transactional_id, producer.id, producer.epoch, commit)
-        answer = await self._broker.ask(self._coordinator, request, coordinator=True)
+    async def _end(self, producer: Producer, commit: bool) -> Producer:
+        """End the transaction and return the producer of the next one, whose sequences begin anew."""
+        answer = await self._broker.ask(self._coordinator, EndTxn(producer, commit), coordinator=True)
         _check(answer.error_code, "EndTxn", self._id)
+        self._sequences.clear()
+        return Producer(self._id, answer.producer_id, answer.producer_epoch)
 
     async def _abort(self, producer: Producer, refusal: Exception) -> None:
         """End what is open; where that is refused too, the next owner's fence ends it."""

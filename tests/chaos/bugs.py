@@ -31,7 +31,7 @@ def _split(first) -> None:
                 await self._offsets(self._producer, reader, source, offset)
             if part:
                 ends |= await self._records(self._producer, part, now)
-                await self._end(self._producer, commit=True)
+                self._producer = await self._end(self._producer, commit=True)
                 await _settled()
         return ends
 
@@ -39,7 +39,7 @@ def _split(first) -> None:
 
 
 async def _settled() -> None:
-    """Let the markers be written: AddPartitions would be refused while they are."""
+    """Let the markers be written: a transaction on them would be refused while they are not."""
     import asyncio
 
     await asyncio.sleep(0.1)
@@ -171,8 +171,7 @@ def end_left_out() -> None:
 
     async def end(self, producer, commit):
         seen.append(commit)
-        if len(seen) % 20 == 0:
-            await inner(self, producer, commit)
+        return producer if len(seen) % 20 else await inner(self, producer, commit)
 
     Transactions._end = end
 

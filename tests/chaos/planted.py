@@ -59,9 +59,9 @@ PROVOCATIONS: dict[str, list[list]] = {
         *provoke("fences_late", lane="raw.SYN-5-0"),
     ],
     "crash after many commits": crash(("commit.after", 11), ("commit.after", 8)),
-    "answer of the end lost": provoke("unanswered", request="EndTxnRequest", visit=5),
-    "end lost": provoke("unanswered", request="EndTxnRequest", visit=5, sent=False),
-    "records lost": provoke("unanswered", request="ProduceRequest", visit=5, sent=False),
+    "answer of the end lost": provoke("unanswered", request="EndTxn", visit=5),
+    "end lost": provoke("unanswered", request="EndTxn", visit=5, sent=False),
+    "records lost": provoke("unanswered", request="Produce", visit=5, sent=False),
     "small fetches": provoke("small_fetches"),
     "zombie": provoke("sleep_at", point="step.after", visit=5),
     "sink crash after a table, then other batches": [

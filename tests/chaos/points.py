@@ -23,9 +23,9 @@ POINTS = {
     "ledger.after": (LANE, "the state is rebuilt, the committed offset is not asked for"),
     "agree.after": (LANE, "ready to read"),
     "step.after": (LANE, "a batch is computed, nothing of it is sent"),
-    "group.after": (LANE, "the transaction has begun"),
+    "encode.after": (LANE, "the record batches are laid out, nothing of them is sent"),
+    "offsets.sent": (LANE, "the offset is on its way, no answer was read"),
     "offsets.after": (LANE, "the offset is in the transaction, no record is"),
-    "partitions.after": (LANE, "partitions are added, no record is written"),
     "produce.before": (LANE, "about to write records"),
     "produce.sent": (LANE, "records are on their way, no answer was read"),
     "produce.after": (LANE, "records are written, the transaction is open"),
@@ -137,17 +137,16 @@ def arm(point: str, visit: int) -> None:
     armed = Armed(point, visit)
     name, _, when = point.partition(".")
     requests = {
-        "group": "AddOffsetsToTxnRequest",
-        "partitions": "AddPartitionsToTxnRequest",
-        "produce": "ProduceRequest",
-        "end": "EndTxnRequest",
+        "offsets": "TxnOffsetCommit",
+        "produce": "Produce",
+        "end": "EndTxn",
     }
     functions = {
         "fence": (Transactions, "fence"),
         "ledger": (KafkaLane, "_rebuilt"),
         "agree": (KafkaLane, "_agree"),
         "step": (KafkaLane, "_pieces"),
-        "offsets": (Transactions, "_offsets"),
+        "encode": (KafkaLane, "_drafts"),
         "commit": (Transactions, "commit"),
         "decode": (DeltaSink, "_decoded"),
         "upload": (Store, "put"),

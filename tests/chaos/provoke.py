@@ -51,15 +51,15 @@ def overtaken(lane: str, visit: int, by: int = 2) -> None:
     inner, armed, waiting = Broker.ask, Armed("overtaken", visit), []
 
     async def ask(self, node, asked, coordinator=False):
-        if type(asked).__name__ != "EndTxnRequest":
+        if type(asked).__name__ != "EndTxn":
             return await inner(self, node, asked, coordinator)
-        if lane in asked._transactional_id and armed.due():
+        if lane in asked._producer.transactional_id and armed.due():
             waiting.append(asyncio.Semaphore(0))
             for _ in range(by):
                 await waiting[0].acquire()
             armed.die()
         answer = await inner(self, node, asked, coordinator)
-        if lane not in asked._transactional_id and waiting:
+        if lane not in asked._producer.transactional_id and waiting:
             waiting[0].release()
         return answer
 

@@ -19,7 +19,7 @@ for point in points.POINTS:
 for lives in planted.PROVOCATIONS.values():
     for life in lives:
         worker.apply(life)
-provoke.late("EndTxnRequest", 1)
+provoke.late("EndTxn", 1)
 for name in planted.PLANTED:
     getattr(bugs, name)()
 known = {n for n, f in vars(bugs).items() if inspect.isfunction(f) and f.__module__ == bugs.__name__ and n[0] != "_"}

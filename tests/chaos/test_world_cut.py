@@ -33,7 +33,7 @@ FAULTS = (
     ("reset", "up", "^EndTxn$"),
     ("timeout", "down", "^Produce$"),
     ("limit_data", "up", "^TxnOffsetCommit$"),
-    ("slow_close", "up", "^AddPartitionsToTxn$"),
+    ("slow_close", "up", "^Produce$"),
     ("slicer", "down", "^Fetch$"),
     ("latency", "up", "^EndTxn$"),
     ("bandwidth", "down", "^Produce$"),

@@ -1,7 +1,8 @@
 """Kafka in memory as a lane meets it: logs, transactions, a group's offsets. One call is one request that has arrived.
 
-From Apache Kafka's TransactionCoordinator, ProducerStateManager and GroupCoordinator as of 4.x: a write is accepted only
-in an ongoing transaction of the same producer and epoch; markers are written after the end was answered.
+From Apache Kafka's TransactionCoordinator, ProducerStateManager and GroupCoordinator as of 4.x, with transactions of
+version 2: what a producer writes under its present epoch joins its transaction; an end gives it the next epoch, under
+which the markers are written after the end was answered.
 """
 
 import struct
@@ -16,7 +17,7 @@ HEAD = struct.Struct(">qiibI")
 COVERED = struct.Struct(">hiqqqhii")
 MARKERS = {kind: b"\x20\x00\x00\x00\x08\x00\x00\x00" + bytes([kind]) + b"\x0c" + bytes(6) + b"\x00" for kind in (0, 1)}
 
-OK, UNKNOWN_TOPIC, MOVED_LEADER, LOADING, NOT_COORDINATOR = 0, 3, 6, 14, 16
+OK, UNKNOWN_TOPIC, MOVED_LEADER, LOADING, NOT_COORDINATOR, FEW_REPLICAS = 0, 3, 6, 14, 16, 19
 ILLEGAL_GENERATION, UNKNOWN_MEMBER, OUT_OF_ORDER, BAD_EPOCH, BAD_STATE = 22, 25, 45, 47, 48
 BAD_MAPPING, CONCURRENT, FENCED_INSTANCE, UNSTABLE, FENCED = 49, 51, 82, 88, 90
 
@@ -98,8 +99,6 @@ class Cluster:
             2: self._bounds,
             9: self._offset,
             22: self._fence,
-            24: self._places,
-            25: self._groups,
             26: self._end,
             28: self._offsets,
         }
@@ -133,45 +132,31 @@ class Cluster:
         producer, epoch = (-1, -1) if code else (mine.producer, mine.epoch)
         return SimpleNamespace(error_code=code, producer_id=producer, producer_epoch=epoch)
 
-    def _mine(self, request):
-        """Return (transaction, error) for a request of a producer."""
-        mine = self.transactions.get(request._transactional_id)
-        if mine is None or mine.producer != request._producer_id:
-            return mine, BAD_MAPPING
-        return mine, OK if mine.epoch == request._producer_epoch else FENCED
-
     def _begin(self, mine):
+        """Begin a transaction where none is under way; return the error."""
         if mine.state == "ending":
             return CONCURRENT
         if mine.state == "empty":
             mine.state, mine.since = "ongoing", self.clock.now
         return OK
 
-    def _groups(self, request):
-        mine, code = self._mine(request)
-        code = code or self._hiccup(NOT_COORDINATOR) or self._begin(mine)
-        if not code:
-            mine.groups[request._group_id] = True
-        return SimpleNamespace(error_code=code)
-
-    def _places(self, request):
-        mine, code = self._mine(request)
-        code = code or self._begin(mine)
-        if not code:
-            mine.places |= {(topic, p): True for topic, partitions in request._topics for p in partitions}
-        errors = [(topic, [(p, code) for p in partitions]) for topic, partitions in request._topics]
-        return SimpleNamespace(errors=errors)
-
     def _end(self, request):
-        mine, code = self._mine(request)
-        commits = request._transaction_result
-        if not code and mine.state == "ongoing":
+        producer, commits = request._producer, request._commit
+        mine, code = self.transactions.get(producer.transactional_id), OK
+        if mine is None or mine.producer != producer.id:
+            return SimpleNamespace(error_code=BAD_MAPPING, producer_id=-1, producer_epoch=-1)
+        if mine.epoch == producer.epoch + 1 and mine.commits == commits:  # it was asked before
+            code = CONCURRENT if mine.state == "ending" else OK if mine.ended == commits else FENCED
+        elif mine.epoch != producer.epoch:
+            code = FENCED
+        elif mine.state == "ending":
+            code = CONCURRENT
+        elif mine.state == "empty" and commits:
+            code = BAD_STATE
+        else:
+            mine.epoch += 1
             self._finish(mine, commits)
-        elif not code and mine.state == "ending":
-            code = CONCURRENT if mine.commits == commits else BAD_STATE
-        elif not code:
-            code = OK if mine.ended == commits else BAD_STATE
-        return SimpleNamespace(error_code=code)
+        return SimpleNamespace(error_code=code, producer_id=mine.producer, producer_epoch=mine.epoch)
 
     def _finish(self, mine, commits):
         mine.state, mine.commits, mine.left = "ending", commits, len(mine.places) + len(mine.groups)
@@ -216,8 +201,8 @@ class Cluster:
 
     def _produce(self, request):
         topics = [
-            (topic, [(p, *self._append((topic, p), data), -1, 0) for p, data in partitions])
-            for topic, partitions in request._topics
+            (topic, [(p, *self._append((topic, p), data), -1, 0) for p, data, _ in partitions], {})
+            for topic, partitions, _ in request._topics
         ]
         return SimpleNamespace(topics=topics)
 
@@ -236,8 +221,9 @@ class Cluster:
         known_epoch, expected, recent = log.last.get(producer, (-1, 0, {}))
         if (epoch, sequence) in recent:
             return OK, recent[epoch, sequence]
-        if mine.state != "ongoing" or place not in mine.places:
-            return BAD_STATE, -1
+        if code := self._hiccup(FEW_REPLICAS) or self._begin(mine):
+            return code, -1
+        mine.places[place] = True
         if sequence != (expected if known_epoch == epoch else 0):
             return OUT_OF_ORDER, -1
         base = log.put(data, producer, count, "data")
@@ -268,9 +254,9 @@ class Cluster:
         mine = self.transactions.get(producer.transactional_id)
         if not code and (mine is None or mine.producer != producer.id or mine.epoch != producer.epoch):
             code = BAD_EPOCH
-        if not code and (mine.state != "ongoing" or reader.group not in mine.groups):
-            code = BAD_STATE
+        code = code or self._begin(mine)
         if not code:
+            mine.groups[reader.group] = True
             self.pending[reader.group, producer.id][topic, partition] = offset
         return SimpleNamespace(topics=[(topic, [(partition, code, {})], {})])
 

@@ -8,7 +8,7 @@ import asyncio
 from aiokafka.protocol.commit import OffsetFetchRequest
 
 from schemas.errors import Fenced, Retries, Unreachable
-from streams import lane, lanes, ledger, ledgerlog, snapshot, transaction
+from streams import lane, lanes, ledger, ledgerlog, snapshot
 from streams.lane import KafkaLane
 from streams.lanes import Lanes
 from streams.ledger import Resolver
@@ -86,9 +86,8 @@ def _in_two(first, second):
             if part == "offsets":
                 await self._offsets(producer, reader, source, offset)
             else:
-                await transaction.patiently("beginning", lambda: self._add_group(producer, reader.group))
                 ends = await self._records(producer, batches, now)
-            await self._end(producer, commit=True)
+            producer = await self._end(producer, commit=True)
         self._producer = producer
         return ends
 
@@ -134,7 +133,6 @@ def _offsets_unchecked():
     """What the broker answers to the offset is not looked at: a worker that lost its partition goes on."""
 
     async def offsets(self, producer, reader, source, offset):
-        await transaction.patiently("beginning", lambda: self._add_group(producer, reader.group))
         node = await self._broker.group_coordinator(reader.group)
         await self._broker.ask(node, TxnOffsetCommit(producer, reader, *source, offset), coordinator=True)
 

@@ -95,6 +95,9 @@ class Door:
     async def group_coordinator(self, group):
         return 0
 
+    def forget_coordinator(self, group):
+        """Know no other: there is one node."""
+
     async def transaction_coordinator(self, transactional_id):
         return 0
 

@@ -20,7 +20,7 @@ from tests.chaos.world.reach import OwnNode, ways_of
 
 LINKS = ("worker-kafka", "sink-kafka", "sink-s3", "node-kafka")
 MOMENTS = ("in the batch", "at the commit")
-IN_A_TRANSACTION = ("Produce", "AddOffsetsToTxn", "TxnOffsetCommit", "AddPartitionsToTxn", "Fetch")
+IN_A_TRANSACTION = ("Produce", "TxnOffsetCommit", "Fetch")
 PATIENCE = 240.0
 ONE_WAY = "one-way partition"
 STORE = {

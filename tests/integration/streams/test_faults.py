@@ -10,12 +10,13 @@ from schemas.errors import Fenced, Unreachable
 from streams.base import Records
 from streams.client import Broker
 from streams.lane import KafkaLane, Membership
-from streams.protocol import Reader, StableOffset
+from streams.protocol import Produce, Reader, StableOffset, TxnOffsetCommit
+from streams.recordbatch import drafts
 from streams.transaction import Transactions
 from tests.integration.streams.toy import Copy, lane_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
-STEPS = ("AddOffsetsToTxnRequest", "TxnOffsetCommit", "AddPartitionsToTxnRequest", "ProduceRequest", "EndTxnRequest")
+STEPS = ("TxnOffsetCommit", "Produce", "EndTxn")
 
 
 class Deaf(Broker):
@@ -85,14 +86,41 @@ def run(rig, broker, expected=Unreachable):
 @pytest.mark.parametrize("sent", [False, True], ids=["lost request", "lost answer"])
 def test_a_fault_at_any_step_leaves_the_batch_done_or_undone_and_the_ledger_says_which(rig, step, sent):
     _, start = run(rig, Deaf(rig.kafka, step, sent))
-    assert start == (20 if sent and step == "EndTxnRequest" else 10)
+    assert start == (20 if sent and step == "EndTxn" else 10)
     rig.judge(30)
 
 
 def test_a_commit_that_was_cancelled_may_have_committed_and_is_not_repeated(rig):
-    _, start = run(rig, Deaf(rig.kafka, "EndTxnRequest", sent=True, cancel=True), asyncio.CancelledError)
+    _, start = run(rig, Deaf(rig.kafka, "EndTxn", sent=True, cancel=True), asyncio.CancelledError)
     assert start == 20
     rig.judge(30)
+
+
+def test_what_comes_after_its_transaction_has_ended_is_refused_and_opens_nothing(rig):
+    """A request that the network held up must not begin a transaction that nobody ends: readers would wait behind it."""
+
+    async def late():
+        broker = await Broker(rig.kafka).connect()
+        transactions = Transactions(broker, f"tocsin.{rig.stage}.late")
+        reader, place = Reader(f"tocsin.{rig.stage}", -1, "", None), (f"{rig.stage}.copied", 0)
+        blob, row = Blob.of([b"one"]), np.zeros(1, np.int64)
+        (draft,) = drafts(blob, blob, row, 1_000)
+        try:
+            await transactions.fence()
+            before = transactions._producer
+            ends = [await transactions.commit(reader, (rig.source, 0), 1, {place: [draft]}, 1)]
+            held_up = Produce(before.transactional_id, 5.0, {place: draft.sealed(before.id, before.epoch, 1, 1)})
+            answers = [await broker.ask(await broker.leader(*place), held_up)]
+            offset = TxnOffsetCommit(before, reader, rig.source, 0, 7)
+            answers.append(await broker.ask(await broker.group_coordinator(reader.group), offset, coordinator=True))
+            ends.append(await transactions.commit(reader, (rig.source, 0), 2, {place: [draft]}, 1))
+        finally:
+            await broker.close()
+        return [answer.topics[0][1][0][1] for answer in answers], [one[place] for one in ends]
+
+    codes, ends = asyncio.run(late())
+    assert set(codes) <= {22, 47, 90}, "the producer's epoch has passed"
+    assert ends == [1, 3], "between them lies the marker of the first, and nothing else"
 
 
 def test_an_offset_whose_transaction_is_not_ended_is_not_given_yet(rig):
