@@ -13,10 +13,12 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from schemas.jit import allocating, kernel
+from schemas.memory import copy
 
 Octets = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
+Slots = NDArray[np.int32]
 
 REF = 16
 KEY = 32
@@ -36,14 +38,14 @@ def _word(context, address):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
 
 
 @kernel
-def _slot(slots: Numbers, refs: Octets, mix: Words, data: Octets, at: int) -> Any:
+def _slot(slots: Slots, refs: Octets, mix: Words, data: Octets, at: int) -> Any:
     """Return (slot where the reference at data[at:] is, or -1; the slot where it may be put)."""
     low, high = _word(np.uint64(data.ctypes.data + at)), _word(np.uint64(data.ctypes.data + at + 8))
     mixed = low * mix[0] + high * mix[1] + (low ^ high) * mix[2]
     last = len(slots) - 1
     slot, free = np.int64(mixed >> np.uint64(32)) & last, np.int64(-1)
     while slots[slot] != EMPTY:
-        row = slots[slot]
+        row = np.int64(slots[slot])
         if row == DROPPED:
             free = slot if free < 0 else free
         else:
@@ -56,7 +58,7 @@ def _slot(slots: Numbers, refs: Octets, mix: Words, data: Octets, at: int) -> An
 
 @allocating
 def _put(
-    slots: Numbers,
+    slots: Slots,
     refs: Octets,
     keys: Octets,
     epochs: Numbers,
@@ -67,25 +69,26 @@ def _put(
     new_epochs: Numbers,
 ) -> Any:
     """Put row after row, a later one over an earlier; return how many rows are used now and how many slots were taken."""
-    taken = 0
-    flat = new.reshape(-1)
+    taken, width = 0, keys.shape[1]
+    flat, flat_keys = new.reshape(-1), new_keys.reshape(-1)
+    held, held_keys = refs.reshape(-1), keys.reshape(-1)
     for index in range(len(new)):
         found, free = _slot(slots, refs, mix, flat, index * REF)
         if found >= 0:
-            row = slots[found]
+            row = np.int64(slots[found])
         else:
             row = rows
             rows += 1
             taken += slots[free] == EMPTY
             slots[free] = row
-            refs[row] = new[index]
-        keys[row] = new_keys[index]
+            copy(held, row * REF, flat, index * REF, REF)
+        copy(held_keys, row * width, flat_keys, index * width, width)
         epochs[row] = new_epochs[index]
     return rows, taken
 
 
 @kernel
-def _drop(slots: Numbers, refs: Octets, keys: Octets, epochs: Numbers, mix: Words, gone: Numbers) -> None:
+def _drop(slots: Slots, refs: Octets, keys: Octets, epochs: Numbers, mix: Words, gone: Numbers) -> None:
     """Forget the rows `gone`: what they held is overwritten with zeros."""
     flat = refs.reshape(-1)
     for row in gone:
@@ -95,7 +98,7 @@ def _drop(slots: Numbers, refs: Octets, keys: Octets, epochs: Numbers, mix: Word
 
 
 @kernel
-def _find(slots: Numbers, refs: Octets, mix: Words, data: Octets, spans: Numbers, out: Numbers) -> None:
+def _find(slots: Slots, refs: Octets, mix: Words, data: Octets, spans: Numbers, out: Numbers) -> None:
     for index in range(len(spans)):
         out[index] = -1
         if spans[index, 1] - spans[index, 0] == REF:
@@ -124,7 +127,8 @@ class Keyring:
         self._allocate(SMALLEST)
 
     def _allocate(self, capacity: int) -> None:
-        self._slots = np.full(4 * capacity, EMPTY, np.int64)
+        """Make room for so many rows, a power of two; each has two slots, so that at most half of them are taken."""
+        self._slots = np.full(2 * capacity, EMPTY, np.int32)
         self.refs = np.zeros((capacity, REF), np.uint8)
         self.epochs = np.full(capacity, DROPPED, np.int64)
         self.keys = np.zeros((capacity, self._width), np.uint8)
@@ -184,7 +188,7 @@ class Keyring:
         held = np.flatnonzero(self.epochs[: self._rows] != DROPPED)
         refs, keys, epochs, old = self.refs[held], self.keys[held], self.epochs[held], self.keys
         self._rows = self._taken = 0
-        self._allocate(1 << (2 * (len(held) + more)).bit_length())
+        self._allocate(1 << (3 * (len(held) + more) // 2).bit_length())
         self._insert(refs, keys, epochs)
         old[:] = 0
         keys[:] = 0

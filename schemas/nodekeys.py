@@ -6,6 +6,7 @@ wrapped anew. Nothing here is ever written to a disk.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise, repeat
 
 import numpy as np
 
@@ -19,18 +20,23 @@ from schemas.wire import single_object_prefix, unframe
 
 EPOCH = b"epoch:"
 EPOCH_DIGITS = 9
+BROKEN = "seal.broken"
 
 Refused = list[tuple[bytes, str]]
 
 
 class NodeKeys:
-    """One node's keys as a region's worker sees them; `privates`: region's code to its private key (32 bytes)."""
+    """One node's keys as a region's worker sees them; `privates`: region's code to its private key (32 bytes).
+
+    A case's key is held once: in clear in the keyring, or wrapped where its epoch's key does not open it now. The wrapped
+    form of one in clear can be made again, byte for byte, should its epoch be forgotten or change.
+    """
 
     def __init__(self, privates: Mapping[str, bytes], keyring: Keyring | None = None) -> None:
         self.keyring = Keyring() if keyring is None else keyring
         self._privates = privates
         self._epochs: dict[int, bytes] = {}
-        self._wrapped = Keyring(KEY + TAG)
+        self._waiting = Keyring(KEY + TAG)
 
     def __len__(self) -> int:
         """Return the number of cases that can be opened."""
@@ -45,17 +51,14 @@ class NodeKeys:
         refused: Refused = []
         named = _begin_with(keys, EPOCH)
         touched = self._read_epochs([(keys.item(i), values.item(i)) for i in np.flatnonzero(named).tolist()], refused)
-        changed = self._read_cases(keys, values, np.flatnonzero(~named), refused)
-        for epoch in touched:
-            self.keyring.drop_epoch(epoch)
-        waiting = np.zeros(len(self._wrapped.refs), np.bool_)
-        for rows_of in (changed, *map(self._wrapped.under, touched)):
-            waiting[rows_of] = True
-        self._open(np.flatnonzero(waiting), refused)
+        for epoch, before in touched.items():
+            self._close(epoch, before)
+            self._open(epoch, refused)
+        self._read_cases(keys, values, np.flatnonzero(~named), refused)
         return refused
 
-    def _read_epochs(self, records: list[tuple[bytes, bytes]], refused: Refused) -> set[int]:
-        """Take or forget epoch keys; return the epochs that changed."""
+    def _read_epochs(self, records: list[tuple[bytes, bytes]], refused: Refused) -> dict[int, bytes | None]:
+        """Take or forget epoch keys; return the epochs that changed, with the key that each had before."""
         before = dict(self._epochs)
         for key, value in records:
             digits = key.removeprefix(EPOCH)
@@ -68,7 +71,8 @@ class NodeKeys:
                     self._epochs[int(digits)] = self._epoch_key(int(digits), value)
             except Quarantines as error:
                 refused.append((key, error.reason))
-        return {epoch for epoch in {*before, *self._epochs} if before.get(epoch) != self._epochs.get(epoch)}
+        touched = (epoch for epoch in {*before, *self._epochs} if before.get(epoch) != self._epochs.get(epoch))
+        return {epoch: before.get(epoch) for epoch in touched}
 
     def _epoch_key(self, number: int, value: bytes) -> bytes:
         """Return the epoch's key of 32 bytes. Errors: Quarantines."""
@@ -82,8 +86,8 @@ class NodeKeys:
             raise Quarantines("keys.other_region")
         return seal.open_epoch(self._privates[record["region"]], record["sealed"])
 
-    def _read_cases(self, keys: Blob, values: Blob, chosen: Numbers, refused: Refused) -> Numbers:
-        """Take or forget wrapped keys; return the rows of those that are new in what is held wrapped."""
+    def _read_cases(self, keys: Blob, values: Blob, chosen: Numbers, refused: Refused) -> None:
+        """Take or forget cases' keys."""
         prefix = single_object_prefix(latest("CaseKey"))
         sized = (keys.ends - keys.starts)[chosen] == REF
         framed = chosen[sized & _begin_with(values, prefix)[chosen]]
@@ -102,24 +106,55 @@ class NodeKeys:
         refs, wrapped = _matrix(keys.data, keys.starts[good], REF), columns.spans("wrapped")[given, 0]
         epochs, sealed = columns.ints("epoch")[given], _matrix(columns.data, wrapped, KEY + TAG)
         for first, end, gone in _in_order(good, chosen[sized & other[chosen]]):
-            self._wrapped.put(refs[first:end], sealed[first:end], epochs[first:end])
+            self._take(refs[first:end], sealed[first:end], epochs[first:end], refused)
             for row in gone:
-                self._wrapped.drop(keys.item(row))
+                self._waiting.drop(keys.item(row))
                 self.keyring.drop(keys.item(row))
-        found = self._wrapped.find(refs)
-        return found[found >= 0]
 
-    def _open(self, waiting: Numbers, refused: Refused) -> None:
-        """Unwrap what can be unwrapped now; the rest waits for its epoch, and cannot be opened."""
-        held = self._wrapped
-        for epoch in sorted(set(held.epochs[waiting].tolist())):
-            rows = waiting[held.epochs[waiting] == epoch]
-            opened, good = np.zeros((len(rows), KEY), np.uint8), np.zeros(len(rows), np.bool_)
-            if epoch in self._epochs:
-                opened, good = unwrap_batch(self._epochs[epoch], held.refs[rows], held.keys[rows])
-                refused += [(held.refs[row].tobytes(), "seal.broken") for row in rows[~good]]
-            self.keyring.drop_rows(self.keyring.find(held.refs[rows[~good]]))
-            self.keyring.put(held.refs[rows[good]], opened[good], epoch)
+    def _take(self, refs: Octets, wrapped: Octets, epochs: Numbers, refused: Refused) -> None:
+        """Hold keys in the order in which they came: of a case that comes twice the last one counts."""
+        if not len(refs):
+            return
+        keys, good = np.zeros((len(refs), KEY), np.uint8), np.zeros(len(refs), np.bool_)
+        for epoch in set(epochs.tolist()) & self._epochs.keys():
+            rows = np.flatnonzero(epochs == epoch)
+            keys[rows], good[rows] = unwrap_batch(self._epochs[epoch], refs[rows], wrapped[rows])
+            refused += [(refs[row].tobytes(), BROKEN) for row in rows[~good[rows]].tolist()]
+        turns = np.flatnonzero((np.diff(epochs) != 0) | (np.diff(good) != 0)) + 1
+        for first, end in pairwise([0, *turns.tolist(), len(refs)]):
+            epoch, some = int(epochs[first]), refs[first:end]
+            if good[first]:
+                self.keyring.put(some, keys[first:end], epoch)
+                _forget(self._waiting, some)
+            else:
+                self._waiting.put(some, wrapped[first:end], epoch)
+                _forget(self.keyring, some)
+
+    def _close(self, epoch: int, key: bytes | None) -> None:
+        """Have the cases of an epoch, whose key it had until now, wait for another one."""
+        rows = self.keyring.under(epoch)
+        if key is not None and len(rows):
+            refs, clear = self.keyring.refs[rows], self.keyring.keys[rows]
+            again = b"".join(map(seal.wrap, repeat(key), map(bytes, refs), map(bytes, clear)))
+            self._waiting.put(refs, np.frombuffer(again, np.uint8).reshape(-1, KEY + TAG), epoch)
+        self.keyring.drop_rows(rows)
+
+    def _open(self, epoch: int, refused: Refused) -> None:
+        """Open the cases that waited for an epoch's key; the rest waits on, and cannot be opened."""
+        rows = self._waiting.under(epoch)
+        if epoch not in self._epochs:
+            return
+        refs = self._waiting.refs[rows]
+        keys, good = unwrap_batch(self._epochs[epoch], refs, self._waiting.keys[rows])
+        refused += [(ref.tobytes(), BROKEN) for ref in refs[~good]]
+        self._waiting.drop_rows(rows[good])
+        self.keyring.put(refs[good], keys[good], epoch)
+
+
+def _forget(keyring: Keyring, refs: Octets) -> None:
+    """Drop those of the references that are held."""
+    found = keyring.find(refs)
+    keyring.drop_rows(np.unique(found[found >= 0]))
 
 
 def _in_order(good: Numbers, gone: Numbers) -> Iterator[tuple[int, int, list[int]]]:
