@@ -75,7 +75,7 @@ def _put(
     for index in range(len(new)):
         found, free = _slot(slots, refs, mix, flat, index * REF)
         if found >= 0:
-            row = np.int64(slots[found])
+            row = int(slots[found])
         else:
             row = rows
             rows += 1

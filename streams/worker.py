@@ -18,7 +18,7 @@ import faust
 from faust.tables.manager import TableManager
 
 from schemas.errors import Retries, Stops, TocsinError
-from streams import recordbatch
+from streams import heap, recordbatch
 from streams.client import Broker
 from streams.lanes import BATCH_SECONDS, Lanes, WorkerSettings
 from streams.transport import Transport
@@ -198,6 +198,7 @@ def run(settings: WorkerSettings) -> int:
 
     0 after SIGTERM, SIGINT or idleness; 75 and 69 ask to be started again; other codes need a person.
     """
+    heap.keep()
     settings.folder.mkdir(parents=True, exist_ok=True)
     _log_to(settings.folder / f"{settings.instance}.log")
     loop = asyncio.new_event_loop()
