@@ -6,7 +6,7 @@ wrapped anew. Nothing here is ever written to a disk.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import pairwise, repeat
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from schemas.columns import Blob, compile, decode  # noqa: A004
 from schemas.errors import Quarantines
 from schemas.keyring import REF, Keyring, Numbers, Octets
 from schemas.released import latest
-from schemas.unseal import KEY, TAG, unwrap_batch
+from schemas.unseal import KEY, TAG, unwrap_batch, wrap_batch
 from schemas.wire import single_object_prefix, unframe
 
 EPOCH = b"epoch:"
@@ -134,9 +134,8 @@ class NodeKeys:
         """Have the cases of an epoch, whose key it had until now, wait for another one."""
         rows = self.keyring.under(epoch)
         if key is not None and len(rows):
-            refs, clear = self.keyring.refs[rows], self.keyring.keys[rows]
-            again = b"".join(map(seal.wrap, repeat(key), map(bytes, refs), map(bytes, clear)))
-            self._waiting.put(refs, np.frombuffer(again, np.uint8).reshape(-1, KEY + TAG), epoch)
+            refs = self.keyring.refs[rows]
+            self._waiting.put(refs, wrap_batch(key, refs, self.keyring.keys[rows]), epoch)
         self.keyring.drop_rows(rows)
 
     def _open(self, epoch: int, refused: Refused) -> None:

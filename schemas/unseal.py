@@ -1,4 +1,4 @@
-"""Whole batches of what schemas/seal.py does for one: opening bodies, unwrapping keys, minting ids.
+"""Whole batches of what schemas/seal.py does for one: opening bodies, unwrapping and wrapping keys, minting ids.
 
 numba kernels call libsodium by the address of its functions (PyNaCl's own copy of the library), without the GIL. The
 addresses are arguments, not constants, so that the compiled code can be cached. Plain twins of all are in the tests.
@@ -51,8 +51,8 @@ def _calling(arguments: int) -> Any:
 
 
 @intrinsic
-def _aead(context, address, m, mlen, nsec, c, clen, ad, adlen, nonce, key):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, ARG001
-    """Call `crypto_aead_xchacha20poly1305_ietf_decrypt`; 0 is success."""
+def _aead(context, address, a, b, c, d, e, f, g, h, i):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, ARG001
+    """Call `crypto_aead_xchacha20poly1305_ietf_decrypt` or `_encrypt` with its nine arguments; 0 is success."""
     return _calling(9)
 
 
@@ -151,6 +151,26 @@ def _unwrap(
         good[row] = code == 0
 
 
+@allocating
+def _wrap(address: int, epoch: Octets, bound: Octets, refs: Octets, keys: Octets, wrapped: Octets) -> None:
+    """Wrap row after row."""
+    nonce = np.zeros(NONCE, np.uint8)
+    for row in range(len(refs)):
+        nonce[:ID] = refs[row]
+        _aead(
+            np.uint64(address),
+            np.uint64(wrapped.ctypes.data + row * (KEY + TAG)),
+            np.uint64(0),
+            np.uint64(keys.ctypes.data + row * KEY),
+            np.uint64(KEY),
+            np.uint64(bound.ctypes.data),
+            np.uint64(len(bound)),
+            np.uint64(0),
+            np.uint64(nonce.ctypes.data),
+            np.uint64(epoch.ctypes.data),
+        )
+
+
 @kernel
 def _mint(address: int, secret: Octets, data: Octets, spans: Numbers, out: Octets) -> int:
     """Hash each span; return how many libsodium refused, which it never does for these lengths."""
@@ -203,6 +223,16 @@ def unwrap_batch(epoch_key: bytes, refs: Octets, wrapped: Octets) -> tuple[Octet
     return keys, good
 
 
+def wrap_batch(epoch_key: bytes, refs: Octets, keys: Octets) -> Octets:
+    """Return wrapped keys uint8[n, 48] for case references uint8[n, 16] and keys uint8[n, 32]."""
+    if refs.shape != (len(refs), ID) or keys.shape != (len(refs), KEY) or len(epoch_key) != KEY:
+        raise ValueError("refs uint8[n, 16], keys uint8[n, 32] and an epoch key of 32 bytes are needed")
+    wrapped = np.zeros((len(refs), KEY + TAG), np.uint8)
+    address = _address("crypto_aead_xchacha20poly1305_ietf_encrypt")
+    _wrap(address, _octets(epoch_key), _octets(CASE_KEY), frozen(refs), frozen(keys), wrapped)
+    return wrapped
+
+
 def mint_batch(secret: bytes, data: Octets, spans: Numbers) -> Octets:
     """Return uint8[n, 16]: seal.mint of each span (n, 2) of `data`; one secret of a region, 32 bytes."""
     if len(secret) != KEY:
@@ -228,6 +258,7 @@ def warm() -> None:
     keyring = Keyring()
     open_batch(envelopes, nothing, keyring, keyring.find(np.zeros((0, ID), np.uint8)))
     unwrap_batch(bytes(KEY), np.zeros((0, ID), np.uint8), np.zeros((0, KEY + TAG), np.uint8))
+    wrap_batch(bytes(KEY), np.zeros((0, ID), np.uint8), np.zeros((0, KEY), np.uint8))
     mint_batch(bytes(KEY), np.zeros(0, np.uint8), np.zeros((0, 2), np.int64))
 
 
@@ -240,4 +271,4 @@ def _octets(octets: bytes) -> Octets:
     return frozen(np.frombuffer(octets, np.uint8))
 
 
-__all__ = ["mint_batch", "open_batch", "unwrap_batch", "warm"]
+__all__ = ["mint_batch", "open_batch", "unwrap_batch", "warm", "wrap_batch"]

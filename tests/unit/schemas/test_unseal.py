@@ -271,6 +271,14 @@ def test_keys_are_unwrapped_as_one_by_one(cases):
     assert [row.tobytes() for row in keys] == [key if bit < 0 else bytes(32) for _, key, bit in cases]
 
 
+def test_keys_are_wrapped_as_one_by_one():
+    epoch, refs, keys = bytes(range(32)), [bytes([n]) * 16 for n in range(9)], [bytes([n]) * 32 for n in range(9)]
+    wrapped = unseal.wrap_batch(epoch, matrix(refs, 16), matrix(keys, 32))
+    assert [row.tobytes() for row in wrapped] == list(map(seal.wrap, [epoch] * 9, refs, keys))
+    with pytest.raises(ValueError, match="uint8"):
+        unseal.wrap_batch(epoch, matrix(refs, 16), matrix(keys[:8], 32))
+
+
 def test_wrapped_keys_of_another_shape_are_refused():
     for refs, wrapped, epoch in [
         ((1, 16), (2, 48), 32),
