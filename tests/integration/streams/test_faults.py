@@ -10,6 +10,7 @@ from schemas.errors import Fenced, Unreachable
 from streams.base import Records
 from streams.client import Broker
 from streams.lane import KafkaLane, Membership
+from streams.ledgerlog import bound
 from streams.protocol import Produce, Reader, StableOffset, TxnOffsetCommit
 from streams.recordbatch import drafts
 from streams.transaction import Transactions
@@ -96,8 +97,20 @@ def test_a_commit_that_was_cancelled_may_have_committed_and_is_not_repeated(rig)
     rig.judge(30)
 
 
+async def marked(broker, reader, source, place, end):
+    """Wait until a transaction's marker is in the place's log, which ends at `end` then, and in the group's."""
+    coordinator, code = await broker.group_coordinator(reader.group), 88
+    while await bound(broker, place) < end or code:
+        answer = await broker.ask(coordinator, StableOffset(reader.group, *source), coordinator=True)
+        code = answer.topics[0][1][0][4]
+        await asyncio.sleep(0.01)
+
+
 def test_what_comes_after_its_transaction_has_ended_is_refused_and_opens_nothing(rig):
-    """A request that the network held up must not begin a transaction that nobody ends: readers would wait behind it."""
+    """A request that the network held up must not begin a transaction that nobody ends: readers would wait behind it.
+
+    Until the marker is written it still belongs to its own transaction, and ends as that does.
+    """
 
     async def late():
         broker = await Broker(rig.kafka).connect()
@@ -109,6 +122,7 @@ def test_what_comes_after_its_transaction_has_ended_is_refused_and_opens_nothing
             await transactions.fence()
             before = transactions._producer
             ends = [await transactions.commit(reader, (rig.source, 0), 1, {place: [draft]}, 1)]
+            await marked(broker, reader, (rig.source, 0), place, 2)
             held_up = Produce(before.transactional_id, 5.0, {place: draft.sealed(before.id, before.epoch, 1, 1)})
             answers = [await broker.ask(await broker.leader(*place), held_up)]
             offset = TxnOffsetCommit(before, reader, rig.source, 0, 7)

@@ -16,17 +16,12 @@ from kafka.protocol.producer import (
 
 from schemas.errors import Stops
 from streams.client import Broker, name_of
-from streams.protocol import (
-    EndTxn,
+from streams.protocol import EndTxn, Produce, Producer, Reader, StableOffset, TxnOffsetCommit
+from streams.wire import (
     EndTxnResponseV5,
     OffsetFetchRequestV7,
     OffsetFetchResponseV7,
-    Produce,
-    Producer,
     ProduceResponseV12,
-    Reader,
-    StableOffset,
-    TxnOffsetCommit,
     TxnOffsetCommitRequestV5,
     TxnOffsetCommitResponseV5,
 )
