@@ -15,12 +15,11 @@ from schemas.columns import Blob, compile, decode  # noqa: A004
 from schemas.errors import Quarantines
 from schemas.keyring import REF, Keyring, Numbers, Octets
 from schemas.released import latest
-from schemas.unseal import KEY, TAG, unwrap_batch, wrap_batch
+from schemas.unseal import KEY, TAG, Bools, unwrap_batch, wrap_batch
 from schemas.wire import single_object_prefix, unframe
 
 EPOCH = b"epoch:"
 EPOCH_DIGITS = 9
-BROKEN = "seal.broken"
 
 Refused = list[tuple[bytes, str]]
 
@@ -118,8 +117,7 @@ class NodeKeys:
         keys, good = np.zeros((len(refs), KEY), np.uint8), np.zeros(len(refs), np.bool_)
         for epoch in set(epochs.tolist()) & self._epochs.keys():
             rows = np.flatnonzero(epochs == epoch)
-            keys[rows], good[rows] = unwrap_batch(self._epochs[epoch], refs[rows], wrapped[rows])
-            refused += [(refs[row].tobytes(), BROKEN) for row in rows[~good[rows]].tolist()]
+            keys[rows], good[rows] = self._unwrap(epoch, refs[rows], wrapped[rows], refused)
         turns = np.flatnonzero((np.diff(epochs) != 0) | (np.diff(good) != 0)) + 1
         for first, end in pairwise([0, *turns.tolist(), len(refs)]):
             epoch, some = int(epochs[first]), refs[first:end]
@@ -140,14 +138,19 @@ class NodeKeys:
 
     def _open(self, epoch: int, refused: Refused) -> None:
         """Open the cases that waited for an epoch's key; the rest waits on, and cannot be opened."""
-        rows = self._waiting.under(epoch)
         if epoch not in self._epochs:
             return
+        rows = self._waiting.under(epoch)
         refs = self._waiting.refs[rows]
-        keys, good = unwrap_batch(self._epochs[epoch], refs, self._waiting.keys[rows])
-        refused += [(ref.tobytes(), BROKEN) for ref in refs[~good]]
+        keys, good = self._unwrap(epoch, refs, self._waiting.keys[rows], refused)
         self._waiting.drop_rows(rows[good])
         self.keyring.put(refs[good], keys[good], epoch)
+
+    def _unwrap(self, epoch: int, refs: Octets, wrapped: Octets, refused: Refused) -> tuple[Octets, Bools]:
+        """Return keys uint8[n, 32] and good bool[n] under the epoch's key, which is held; add those that do not open."""
+        keys, good = unwrap_batch(self._epochs[epoch], refs, wrapped)
+        refused += [(ref.tobytes(), "seal.broken") for ref in refs[~good]]
+        return keys, good
 
 
 def _forget(keyring: Keyring, refs: Octets) -> None:

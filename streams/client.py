@@ -133,14 +133,15 @@ class Broker:
         return await self._leader(topic, partition, until)
 
     async def group_coordinator(self, group: str) -> int:
-        """Return the node that keeps the group; it is asked for once, until `forget_coordinator`."""
+        """Return the node that keeps the group; it is asked for once, until `doubt_coordinator`."""
         if group not in self._groups:
             self._groups[group] = await self._coordinator(CoordinationType.GROUP, group)
         return self._groups[group]
 
-    def forget_coordinator(self, group: str) -> None:
-        """Ask anew who keeps the group: the node that was asked does not, or not now."""
-        self._groups.pop(group, None)
+    def doubt_coordinator(self, group: str, code: int) -> None:
+        """Ask anew who keeps the group, where by its answer the node that was asked does not, or not now."""
+        if code in LOADING:
+            self._groups.pop(group, None)
 
     async def transaction_coordinator(self, transactional_id: str) -> int:
         """Return the node that keeps the transactional id."""

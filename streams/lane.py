@@ -165,7 +165,7 @@ class KafkaLane:
         offset, code = (found[0][1], found[0][4]) if found else (-1, 0)
         code = answer.error_code or code
         if code in LOADING | UNSTABLE or not (code or found):
-            self._broker.forget_coordinator(group)
+            self._broker.doubt_coordinator(group, code)
             raise NotYet(name_of(code))
         if code:
             raise Unreachable(

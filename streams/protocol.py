@@ -4,12 +4,12 @@ With TxnOffsetCommit version 0 the broker never learns which reader commits, so 
 producer rewinds the offset and doubles what follows. Since version 3 (KIP-447) it carries the reader's generation,
 member id and instance id, and the broker refuses all but the present reader. With TxnOffsetCommit 5, Produce 12 and
 EndTxn 5 (KIP-890) the broker adds to the transaction what is written, unasked, and each end gives the producer a new
-epoch: a request that comes late, after its transaction's end, is refused instead of opening a transaction that nobody
+epoch: a request that comes late, after its transaction's marker, is refused instead of opening a transaction that nobody
 ends. OffsetFetch version 7 asks for stable offsets: a broker that still applies a transaction's end says so, instead
 of giving the offset from before it. How they lie on the wire: `streams.wire`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,7 @@ class Produce(Request[ProduceRequestV12]):  # type: ignore[misc]
         topics: dict[str, list[tuple[int, bytes, dict[int, bytes]]]] = {}
         for (topic, partition), batch in batches.items():
             topics.setdefault(topic, []).append((partition, batch, {}))
-        self._topics: Sequence[Any] = [(topic, partitions, {}) for topic, partitions in topics.items()]
+        self._topics: list[Any] = [(topic, partitions, {}) for topic, partitions in topics.items()]
 
     def build(self, request_struct_class: type[ProduceRequestV12]) -> ProduceRequestV12:
         """Return the struct in the one version there is."""

@@ -24,6 +24,7 @@ NOT_NOW = LOADING | {CONCURRENT, FEW_REPLICAS}  # nothing was done: the same req
 REFUSED = frozenset({22, 25, 47, 48, 82, 90})  # generation, member, epoch, state, instance, producer: not ours any more
 TOO_LARGE = frozenset({10, 18})
 MOVED = frozenset({3, 5, 6})  # no such topic yet, no leader, not the leader
+LATER = MOVED | NOT_NOW
 FORBIDDEN = frozenset({29, 30, 53})
 
 
@@ -93,7 +94,7 @@ class Transactions:
             for _, partitions, _ in answer.topics:
                 for _, code, _ in partitions:
                     if code in NOT_NOW:
-                        self._broker.forget_coordinator(reader.group)
+                        self._broker.doubt_coordinator(reader.group, code)
                         raise NotYet(name_of(code))
                     _check(code, "TxnOffsetCommit", self._id)
 
@@ -121,7 +122,7 @@ class Transactions:
                 answer = await self._broker.ask(node, Produce(self._id, self._broker.timeout, batches))
                 for topic, partitions, _ in answer.topics:
                     for partition, code, base, *_ in partitions:
-                        if code in MOVED | NOT_NOW:
+                        if code in LATER:
                             later.add(code)
                             continue
                         _check(code, f"writing to {topic}-{partition}", self._id)

@@ -18,11 +18,14 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+TEXT = CompactString("utf-8")
+TAGS = ("tags", TaggedFields)
+
 
 def _by_topic(*partition: Any) -> tuple[str, CompactArray]:
     """Return the field that lists topics and, of each, partitions as `partition` describes one."""
     partitions = ("partitions", CompactArray(*partition))
-    return "topics", CompactArray(("topic", CompactString("utf-8")), partitions, ("tags", TaggedFields))
+    return "topics", CompactArray(("topic", TEXT), partitions, TAGS)
 
 
 class TxnOffsetCommitResponseV5(Response):  # type: ignore[misc]
@@ -32,8 +35,8 @@ class TxnOffsetCommitResponseV5(Response):  # type: ignore[misc]
     API_VERSION = 5
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        _by_topic(("partition", Int32), ("error_code", Int16), ("tags", TaggedFields)),
-        ("tags", TaggedFields),
+        _by_topic(("partition", Int32), ("error_code", Int16), TAGS),
+        TAGS,
     )
 
 
@@ -45,21 +48,21 @@ class TxnOffsetCommitRequestV5(RequestStruct):  # type: ignore[misc]
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = TxnOffsetCommitResponseV5
     SCHEMA = Schema(
-        ("transactional_id", CompactString("utf-8")),
-        ("group_id", CompactString("utf-8")),
+        ("transactional_id", TEXT),
+        ("group_id", TEXT),
         ("producer_id", Int64),
         ("producer_epoch", Int16),
         ("generation_id", Int32),
-        ("member_id", CompactString("utf-8")),
-        ("group_instance_id", CompactString("utf-8")),
+        ("member_id", TEXT),
+        ("group_instance_id", TEXT),
         _by_topic(
             ("partition", Int32),
             ("offset", Int64),
             ("leader_epoch", Int32),
-            ("metadata", CompactString("utf-8")),
-            ("tags", TaggedFields),
+            ("metadata", TEXT),
+            TAGS,
         ),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 
@@ -77,13 +80,13 @@ class ProduceResponseV12(Response):  # type: ignore[misc]
             ("log_start_offset", Int64),
             (
                 "record_errors",
-                CompactArray(("batch_index", Int32), ("message", CompactString("utf-8")), ("tags", TaggedFields)),
+                CompactArray(("batch_index", Int32), ("message", TEXT), TAGS),
             ),
-            ("error_message", CompactString("utf-8")),
-            ("tags", TaggedFields),
+            ("error_message", TEXT),
+            TAGS,
         ),
         ("throttle_time_ms", Int32),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 
@@ -95,11 +98,11 @@ class ProduceRequestV12(RequestStruct):  # type: ignore[misc]
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = ProduceResponseV12
     SCHEMA = Schema(
-        ("transactional_id", CompactString("utf-8")),
+        ("transactional_id", TEXT),
         ("acks", Int16),
         ("timeout_ms", Int32),
-        _by_topic(("partition", Int32), ("records", CompactBytes), ("tags", TaggedFields)),
-        ("tags", TaggedFields),
+        _by_topic(("partition", Int32), ("records", CompactBytes), TAGS),
+        TAGS,
     )
 
 
@@ -113,7 +116,7 @@ class EndTxnResponseV5(Response):  # type: ignore[misc]
         ("error_code", Int16),
         ("producer_id", Int64),
         ("producer_epoch", Int16),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 
@@ -125,11 +128,11 @@ class EndTxnRequestV5(RequestStruct):  # type: ignore[misc]
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = EndTxnResponseV5
     SCHEMA = Schema(
-        ("transactional_id", CompactString("utf-8")),
+        ("transactional_id", TEXT),
         ("producer_id", Int64),
         ("producer_epoch", Int16),
         ("committed", Boolean),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 
@@ -144,12 +147,12 @@ class OffsetFetchResponseV7(Response):  # type: ignore[misc]
             ("partition", Int32),
             ("offset", Int64),
             ("leader_epoch", Int32),
-            ("metadata", CompactString("utf-8")),
+            ("metadata", TEXT),
             ("error_code", Int16),
-            ("tags", TaggedFields),
+            TAGS,
         ),
         ("error_code", Int16),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 
@@ -161,8 +164,8 @@ class OffsetFetchRequestV7(RequestStruct):  # type: ignore[misc]
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = OffsetFetchResponseV7
     SCHEMA = Schema(
-        ("group_id", CompactString("utf-8")),
+        ("group_id", TEXT),
         _by_topic(Int32),
         ("require_stable", Boolean),
-        ("tags", TaggedFields),
+        TAGS,
     )

@@ -95,7 +95,7 @@ class Door:
     async def group_coordinator(self, group):
         return 0
 
-    def forget_coordinator(self, group):
+    def doubt_coordinator(self, group, code):
         """Know no other: there is one node."""
 
     async def transaction_coordinator(self, transactional_id):
