@@ -87,7 +87,7 @@ def prepare(folder: Path, port: int, controller_port: int, say: Callable[[str], 
 
 def _format(folder: Path, settings: Path, classpath: list[Path]) -> None:
     identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    arguments = ("format", "--config", str(settings), "--cluster-id", identity)
+    arguments = ("format", "--config", str(settings), f"--cluster-id={identity}")  # one word: it may begin with a dash
     command = _java("kafka.tools.StorageTool", classpath, ["-Xmx256m", "-XX:TieredStopAtLevel=1", *_logging(settings)])
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 import pytest
 
 from infra import launcher
-from infra.broker import BrokerFailed
+from infra.broker import BrokerFailed, prepare
 from infra.cluster import Broken, Cluster, PortTaken
 from infra.topics import ensure
 from schemas.errors import NotSetUp
@@ -163,3 +164,11 @@ def test_a_folder_that_can_t_be_used_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Broken, match=r"can't be used .*--data"):
         launcher.up(tmp_path / "file" / "data")
+
+
+def test_kafka_is_formatted_also_under_an_identity_that_begins_with_a_dash(tmp_path, monkeypatch):
+    identity = UUID(bytes=b"\xf8" + bytes(15))
+    monkeypatch.setattr("infra.broker.uuid.uuid4", lambda: identity)
+    prepare(tmp_path, 1, 2, print)
+    kept = (tmp_path / "log" / "meta.properties").read_text()
+    assert f"cluster.id=-{'A' * 21}" in kept
