@@ -17,7 +17,7 @@ from tests.chaos.base import Scenario
 from tests.chaos.load import write_truth
 from tests.chaos.rig import ROOT, STAGES, TUNED, World
 
-SESSION, SNAPSHOT_BYTES = 6.0, 60_000
+SESSION, SNAPSHOT_BYTES = 6.0, 20_000
 PACKAGES = ("tests.chaos.scenarios", "tests.chaos.world")
 
 

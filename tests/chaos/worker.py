@@ -66,7 +66,11 @@ def tuned(session_seconds: float | None = None, snapshot_bytes: int | None = Non
         bootstrap.WorkerSettings = settings
     if snapshot_bytes is not None:
         bootstrap._lane = lambda data, stage: LaneSettings(
-            data / "streams" / stage / "snapshots", observe.batch, observe.note, snapshot_bytes=snapshot_bytes
+            data / "streams" / stage / "snapshots",
+            observe.batch,
+            observe.note,
+            snapshot_bytes=snapshot_bytes,
+            tail_bytes=snapshot_bytes,  # also when the state is large
         )
 
 
