@@ -20,7 +20,7 @@ class Filed:
         """Return `file` and Delta `version` of the event at `offset`, or None where no table has it yet."""
         for path, table in of_topic(topic).items():
             if table.contract == event:
-                for version, name in _added(self.store, path):
+                for name, version in _files(self.store, path).items():
                     held = Range.of(name)
                     if held and held.start <= offset < held.end:
                         return {"file": self.store.uri(f"{path}/{name}"), "version": version}
@@ -28,13 +28,15 @@ class Filed:
 
 
 @cache
-def _added(store: Store, path: str) -> tuple[tuple[int, str], ...]:
-    """Return version and file name of every file that was ever added to a table, first version first."""
+def _files(store: Store, path: str) -> dict[str, int]:
+    """Return the names of a table's files, each with the version that brought it."""
     logs = sorted(name for name in store.list(f"{path}/_delta_log/") if name.endswith(".json"))
-    found = []
+    found: dict[str, int] = {}
     for log in logs:
         version = int(log.rsplit("/", 1)[-1].removesuffix(".json"))
-        for line in store.get(log).splitlines():
-            if "add" in (action := json.loads(line)):
-                found.append((version, str(action["add"]["path"])))
-    return tuple(found)
+        actions = [json.loads(line) for line in store.get(log).splitlines()]
+        for action in actions:
+            if "remove" in action:
+                found.pop(str(action["remove"]["path"]), None)
+        found |= {str(action["add"]["path"]): version for action in actions if "add" in action}
+    return found

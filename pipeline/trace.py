@@ -99,7 +99,7 @@ class Tracer:
         topic = f"hub.{region}"
         hub: Step = {"region": region, "id": minted.hex(), "linked_to": [], "probable_duplicates": []}
         shared = False
-        names = {"IncidentShared", "PatternShared", "PatternLinked", "ProbableDuplicate"}
+        names = {"IncidentShared", "PatternShared", "PatternLinked", "ProbableDuplicate", "IncidentRemoved"}
         for entry in read(self.kafka, topic):
             row = self._row(entry, names)
             if row is None:
@@ -114,8 +114,17 @@ class Tracer:
                     hub["linked_to"].append((b if a == minted else a).hex())
                 case {"event": "ProbableDuplicate", "first_id": a, "second_id": b} if minted in (a, b):
                     hub["probable_duplicates"].append((b if a == minted else a).hex())
-        return hub if shared else None
+                case {"event": "IncidentRemoved", "incident_id": i} if i == minted:
+                    hub["removed"] = {"offset": entry.offset}
+        return _standing(hub) if shared else None
 
     def _filed(self, entry: Entry, row: Step) -> Step:
         filed = self.files(entry.topic, row["event"], entry.offset)
         return {"table": filed} if filed else {"ends": "not in a table yet: is `tocsin worker sink` running?"}
+
+
+def _standing(hub: Step) -> Step:
+    """Return what a region has of an event: of one that was removed, neither a table nor links."""
+    if "removed" not in hub:
+        return hub
+    return {name: hub[name] for name in ("region", "id", "topic", "offset", "removed")}

@@ -138,6 +138,8 @@ def _defaults(schema: Any, where: str) -> Iterator[str]:
 
 
 def _fits(primitive: str, default: Any) -> bool:
+    if primitive == "bytes" and isinstance(default, str):
+        return all(ord(letter) < 256 for letter in default)  # one letter a byte, as the specification writes it
     try:
         return bool(avro.io.validate(avro.schema.parse(json.dumps(primitive)), default))
     except avro.errors.SchemaParseException:

@@ -16,11 +16,11 @@ import pyarrow.dataset
 import pyarrow.fs
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 
 from schemas.errors import Fenced, LedgerGap, Stops, Unreachable
-from sinks.parquet import schema_of
-from sinks.store import REGION, REPEATS, Store
+from sinks.parquet import Range, schema_of
+from sinks.store import REGION, REPEATS, Missing, Store
 from sinks.tables import Table
 
 ATTEMPTS = 4
@@ -38,6 +38,14 @@ class DataFile:
 
     name: str
     size: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a commit does beside moving the position: files that come, and files that go."""
+
+    added: tuple[DataFile, ...] = ()
+    removed: tuple[DataFile, ...] = ()
 
 
 class Commits:
@@ -63,8 +71,28 @@ class Commits:
         """Return the table's version, as this handle knows it."""
         return int(self._handle.version())
 
-    def commit(self, start: int, end: int, file: DataFile | None) -> None:
-        """Commit the rows of `[start, end)` once, whatever becomes of the answers; without a file only the position.
+    def files(self) -> list[DataFile]:
+        """Return the files of the table, as this handle knows them."""
+        found = self._handle.get_add_actions()
+        names, sizes = (pa.chunked_array(found.column(name)).to_pylist() for name in ("path", "size_bytes"))
+        return [DataFile(name, size) for name, size in zip(names, sizes, strict=True)]
+
+    def litter(self) -> list[str]:
+        """Return the objects under the table's path that no version names from here on.
+
+        Those that were taken out, and those of attempts that were never committed: their range begins before the
+        position, so nobody can commit them any more, however late it wakes.
+        """
+        position, named = self.position(), {file.name for file in self.files()}
+        found = []
+        for path in self.store.list(f"{self.path}/part-"):
+            held = Range.of(path)
+            if held and path.rsplit("/", 1)[-1] not in named and held.start < position and held.upto <= position:
+                found.append(path)
+        return found
+
+    def commit(self, start: int, end: int, change: Change) -> None:
+        """Commit what `[start, end)` changes once, whatever becomes of the answers; it may be nothing but the position.
 
         LedgerGap if `start` is not the position, Fenced if another writer moved it meanwhile, Unreachable if the
         store does not say. Returns when the position is `end`, also if an earlier attempt of ours had made it so.
@@ -76,13 +104,13 @@ class Commits:
             )
         failure: Exception | None = None
         for _ in range(ATTEMPTS):
-            failure = self._attempt(start, end, file)
+            failure = self._attempt(start, end, change)
             self._reload()
             if self._settled(start, end):
                 return
         raise self._silence() from failure
 
-    def _attempt(self, start: int, end: int, file: DataFile | None) -> Exception | None:
+    def _attempt(self, start: int, end: int, change: Change) -> Exception | None:
         """Try once and return what went wrong: a conflict, or an answer that leaves open what happened."""
         # A commit is refused if the same application transaction was committed after this handle was loaded.
         properties = CommitProperties(
@@ -92,7 +120,10 @@ class Commits:
         )
         try:
             self._handle.create_write_transaction(
-                [_added(file)] if file else [], "append", self._handle.schema(), commit_properties=properties
+                [*map(_removed, change.removed), *map(_added, change.added)],
+                "append",
+                self._handle.schema(),
+                commit_properties=properties,
             )
         except (DeltaError, OSError) as error:
             return error
@@ -104,14 +135,27 @@ class Commits:
         with _answering(self.store, self.path):
             self._handle.update_incremental()
 
+    def read(self, file: DataFile) -> bytes:
+        """Return one of the table's `files`; Fenced where another worker has taken it out meanwhile, else Missing."""
+        try:
+            return self.store.get(f"{self.path}/{file.name}")
+        except Missing:
+            before = self.position()
+            self._reload()
+            if self.position() != before:
+                raise self._overtaken() from None
+            raise
+
     def _settled(self, start: int, end: int) -> bool:
-        now = self.position()
-        if now not in (start, end):
-            raise Fenced(
-                f"another worker has brought {self.path} to offset {now} meanwhile; "
-                "let go of this partition and start again"
-            )
-        return now == end
+        if self.position() not in (start, end):
+            raise self._overtaken()
+        return self.position() == end
+
+    def _overtaken(self) -> Fenced:
+        return Fenced(
+            f"another worker has brought {self.path} to offset {self.position()} meanwhile; "
+            "let go of this partition and start again"
+        )
 
     def _silence(self) -> Unreachable:
         return Unreachable(
@@ -148,6 +192,10 @@ def _added(file: DataFile) -> AddAction:
     written = time.time_ns() // 1_000_000
     # No stats: what they hold would outlive the rows in the log and its checkpoints.
     return AddAction(file.name, file.size, {}, written, True, None)
+
+
+def _removed(file: DataFile) -> RemoveAction:
+    return RemoveAction(file.name, True, time.time_ns() // 1_000_000, file.size, {})
 
 
 def _opened(store: Store, path: str, table: Table) -> DeltaTable:

@@ -5,10 +5,11 @@ No minima, maxima, page indexes or bloom filters of what could identify somebody
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sinks.tables import Column, Kind, Table
@@ -23,27 +24,32 @@ TYPES: dict[Kind, pa.DataType] = {
     "time": pa.timestamp("us", "UTC"),
     "texts": pa.list_(pa.field("element", pa.string(), nullable=False)),
 }
-_NAME = re.compile(r"part-(\d{5})-(\d{20})-(\d{20})\.parquet")
+_NAME = re.compile(r"part-(\d{5})-(\d{20})-(\d{20})(?:-(\d{20}))?\.parquet")
 
 
 @dataclass(frozen=True)
 class Range:
-    """The offsets `[start, end)` of one partition whose rows a file holds."""
+    """The offsets `[start, end)` of one partition whose rows a file holds.
+
+    What was removed before offset `upto` is not in it any more; 0 where nothing was.
+    """
 
     partition: int
     start: int
     end: int
+    upto: int = 0
 
     @property
     def name(self) -> str:
         """The file's name."""
-        return f"part-{self.partition:05d}-{self.start:020d}-{self.end:020d}.parquet"
+        removed = f"-{self.upto:020d}" if self.upto else ""
+        return f"part-{self.partition:05d}-{self.start:020d}-{self.end:020d}{removed}.parquet"
 
     @classmethod
     def of(cls, name: str) -> "Range | None":
         """Return the range in a file's name; None if the sink did not write the file."""
         found = _NAME.fullmatch(name.rsplit("/", 1)[-1])
-        return cls(*map(int, found.groups())) if found else None
+        return cls(*(int(number or 0) for number in found.groups())) if found else None
 
 
 @cache
@@ -76,6 +82,21 @@ def file(table: Table, content: pa.Table) -> memoryview:
         write_page_index=False,
     )
     return memoryview(sink.getvalue())
+
+
+def without(table: Table, content: pa.Table, gone: pa.Array) -> pa.Table:
+    """Return the rows that name none of the incidents `gone`, ids as the table has them."""
+    named = [pc.is_in(content[column], value_set=gone) for column in table.naming]
+    return content.filter(pc.invert(reduce(pc.or_, named))) if named and len(gone) else content
+
+
+def rest(table: Table, data: bytes, gone: pa.Array) -> pa.Table | None:
+    """Return the rows of a file that name none of the incidents `gone`; None where no row goes."""
+    source = pq.ParquetFile(pa.BufferReader(data))
+    ids = source.read(columns=list(table.naming))
+    if without(table, ids, gone).num_rows == ids.num_rows:
+        return None
+    return without(table, source.read().cast(schema_of(table)), gone)
 
 
 def _path(column: Column) -> str:

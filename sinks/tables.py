@@ -58,7 +58,8 @@ class Table:
     """One table: a row is one event of `contract`.
 
     Rows of a file are sorted by `order`, so that a file does not tell in which order they came. Only the columns in
-    `statistics` may have minima and maxima: an id, a date, a place, a count or a party never has.
+    `statistics` may have minima and maxima: an id, a date, a place, a count or a party never has. A row whose column in
+    `naming` names an incident goes with that incident, when it is no longer shared.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Table:
     columns: tuple[Column, ...]
     order: tuple[str, ...]
     statistics: frozenset[str]
+    naming: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class _Shape:
     contract: str
     order: tuple[str, ...]
     statistics: frozenset[str]
+    naming: tuple[str, ...] = ()
 
 
 _SHAPES: Mapping[str, _Shape] = {
@@ -81,14 +84,18 @@ _SHAPES: Mapping[str, _Shape] = {
         "IncidentShared",
         ("incident_id",),
         frozenset({"date_precision", "verification", "source_reliability", "sharing_basis", "sharing_scope"}),
+        ("incident_id",),
     ),
     "patterns": _Shape("PatternShared", ("pattern_id",), frozenset({"scale", "verification"})),
-    "links": _Shape("PatternLinked", ("incident_id", "pattern_id"), frozenset({"party_match"})),
-    "duplicates": _Shape("ProbableDuplicate", ("first_id", "second_id"), frozenset()),
+    "links": _Shape("PatternLinked", ("incident_id", "pattern_id"), frozenset({"party_match"}), ("incident_id",)),
+    "duplicates": _Shape("ProbableDuplicate", ("first_id", "second_id"), frozenset(), ("first_id", "second_id")),
     "quarantine": _Shape(
         "Quarantined", ("event_id", "topic", "partition", "offset"), frozenset({"kind", "suite", "partition"})
     ),
 }
+
+REMOVAL = "IncidentRemoved"
+"""The event of a hub that is no row: it takes rows out of the tables that have a column `naming` an incident."""
 
 HUB = ("incidents", "patterns", "duplicates", "links")
 """The tables of a region, in the order of commits: what a link names is there before the link."""
@@ -102,8 +109,9 @@ def table(name: str) -> Table:
     columns = tuple(_columns(schema, "", {}))
     names = [column.name for column in columns]
     assert len(set(names)) == len(names), f"two fields of {shape.contract} flatten to one column"
-    assert shape.statistics | set(shape.order) <= set(names), f"{name}: a column named here is not in the contract"
-    return Table(name, shape.contract, schema["doc"], columns, shape.order, shape.statistics)
+    known = shape.statistics | set(shape.order) | set(shape.naming) <= set(names)
+    assert known, f"{name}: a column named here is not in the contract"
+    return Table(name, shape.contract, schema["doc"], columns, shape.order, shape.statistics, shape.naming)
 
 
 def of_topic(topic: str) -> dict[str, Table]:
@@ -178,7 +186,11 @@ Any reader of Delta or Parquet opens them without tocsin. Codes are text; dates 
 A file is named `part-<partition>-<start>-<end>.parquet`: it holds every row of the table whose event has an offset in
 `[start, end)` of that partition. Each commit states its range (`tocsin` in `commitInfo`); the ranges of a table's
 commits abut, which proves that none is missing and none is there twice. A file that no commit names is what a crashed
-attempt left; it is no part of the table.
+attempt left; it is no part of the table, and the next worker deletes it.
+
+When an incident is no longer shared, because its consent was withdrawn, the commit that says so takes the files with its
+rows out and names others without them, `part-<partition>-<start>-<end>-<upto>.parquet`, where `upto` is the end of that
+commit's range. The old files are deleted at once: an older version of the table cannot be read any more.
 
 There are no partition folders, no change feed, no deletion vectors, and no statistics on an id, a date, a place, a
 count or a party, neither in a file nor in `_delta_log`.

@@ -2,17 +2,22 @@
 
 For each table of the batch: upload the file under a name that carries its range, then commit it. A crash between
 leaves a file that no commit names; the next attempt overwrites it with the same bytes, or, with another cut of the
-log, leaves it for whoever cleans up (a file whose range the table's log does not name).
+log, leaves it for the next sink that opens, which deletes what nobody can name any more.
 
 The tables are committed one after another, not together. What makes it exact all the same: the last table is
 committed for every batch, with or without rows, and its position is the sink's; the others only when they have rows,
 each from its own position. So a table may be ahead of the sink after a crash, never behind: rows below a table's own
 position are in it already and are left out.
+
+A removal takes rows out: the files that hold them are written again without, and exchanged by the commit that moves the
+position over the removal, so that it is as exact as the rows are. The old files are deleted after the commit.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +29,11 @@ from schemas.released import Release, by_id
 from schemas.wire import CONFLUENT_LENGTH
 from sinks import parquet
 from sinks.base import Batch, Written, unwatched
-from sinks.delta import Commits, DataFile
+from sinks.delta import Change, Commits, DataFile
 from sinks.store import Store
-from sinks.tables import Table, of_topic
+from sinks.tables import REMOVAL, Table, of_topic
+
+READERS = 4  # files that are looked through at once
 
 
 class Damaged(Stops):
@@ -54,6 +61,8 @@ class DeltaSink:
         placed = of_topic(topic) if tables is None else tables
         self._tables = [Commits(store, path, table, topic, partition) for path, table in placed.items()]
         self._seconds: dict[str, float] = {}
+        for one in self._tables:
+            self._sweep(one)
 
     def position(self) -> int:
         """Return the offset from which to read: the position of the last table."""
@@ -64,16 +73,20 @@ class DeltaSink:
         self._check(batch)
         if batch.start == batch.end:
             return Written()
-        self._seconds = dict.fromkeys(("decode", "file", "upload", "commit"), 0.0)
+        self._seconds = dict.fromkeys(("decode", "file", "upload", "remove", "commit"), 0.0)
         with self._timed("decode"):
             decoded = self._decoded(batch)
         self._reached("decoded")
+        gone = _removed(decoded.pop(REMOVAL, None))
         rows, commits = {}, 0
         for one in self._tables:
             columns, offsets = decoded.get(one.table.contract, (None, np.empty(0, np.int64)))
-            file, rows[one.table.name] = self._upload(one, columns, offsets, batch.end)
-            if file is not None or one is self._tables[-1]:
-                commits += self._commit(one, batch.end, file)
+            added, rows[one.table.name] = self._upload(one, columns, offsets, batch.end, gone)
+            change = self._exchanged(one, batch.end, gone, added)
+            if change.added or change.removed or one is self._tables[-1]:
+                commits += self._commit(one, batch.end, change)
+            if len(gone) and one.table.naming:
+                self._sweep(one)
         return Written(rows, commits, self._seconds)
 
     def close(self) -> None:
@@ -94,7 +107,7 @@ class DeltaSink:
 
     def _decoded(self, batch: Batch) -> dict[str, tuple[Columns, NDArray[np.int64]]]:
         """Return columns and offsets by contract; Damaged for the first record that is none of ours."""
-        wanted = {one.table.contract for one in self._tables}
+        wanted = {one.table.contract for one in self._tables} | {REMOVAL for one in self._tables if one.table.naming}
         found: dict[str, tuple[Columns, NDArray[np.int64]]] = {}
         for release, rows in _by_release(batch):
             if release.name not in wanted:
@@ -108,31 +121,56 @@ class DeltaSink:
         return found
 
     def _upload(
-        self, one: Commits, columns: Columns | None, offsets: NDArray[np.int64], end: int
-    ) -> tuple[DataFile | None, int]:
-        """Upload the rows that the table has not yet; return the file and the number of its rows."""
+        self, one: Commits, columns: Columns | None, offsets: NDArray[np.int64], end: int, gone: pa.Array
+    ) -> tuple[tuple[DataFile, ...], int]:
+        """Upload the rows that the table has not yet, but those that are `gone`; return the file, if any, and their number."""
         start = one.position()
         new = offsets >= start
         if columns is None or not new.any():
-            return None, 0
+            return (), 0
         with self._timed("file"):
             content = parquet.rows(
                 one.table, {column.field: columns.arrow(column.field) for column in one.table.columns}
             )
-            data = parquet.file(one.table, content if new.all() else content.filter(pa.array(new)))
-        name = parquet.Range(self._partition, start, end).name
-        with self._timed("upload"):
-            self._store.put(f"{one.path}/{name}", data)
-        self._reached(f"uploaded {one.path}")
-        return DataFile(name, data.nbytes), int(new.sum())
+            content = parquet.without(one.table, content if new.all() else content.filter(pa.array(new)), gone)
+        if not content.num_rows:
+            return (), 0
+        return (self._put(one, parquet.Range(self._partition, start, end), content),), content.num_rows
 
-    def _commit(self, one: Commits, end: int, file: DataFile | None) -> int:
+    def _exchanged(self, one: Commits, end: int, gone: pa.Array, added: tuple[DataFile, ...]) -> Change:
+        """Return what the next commit changes: the files `added`, and each with rows of those `gone` for one without."""
+        if not len(gone) or not one.table.naming or one.position() >= end:
+            return Change(added)
+        files = one.files()
+        with self._timed("remove"), ThreadPoolExecutor(READERS) as readers:
+            rests = list(readers.map(lambda file: parquet.rest(one.table, one.read(file), gone), files))
+        changed = [(file, rest) for file, rest in zip(files, rests, strict=True) if rest is not None]
+        for file, rest in changed:
+            held = parquet.Range.of(file.name)
+            assert held, f"{one.path}/{file.name} was written by no sink"
+            added += (self._put(one, replace(held, upto=end), rest),) if rest.num_rows else ()
+        return Change(added, tuple(file for file, _ in changed))
+
+    def _put(self, one: Commits, held: parquet.Range, content: pa.Table) -> DataFile:
+        with self._timed("file"):
+            data = parquet.file(one.table, content)
+        with self._timed("upload"):
+            self._store.put(f"{one.path}/{held.name}", data)
+        self._reached(f"uploaded {one.path}")
+        return DataFile(held.name, data.nbytes)
+
+    def _commit(self, one: Commits, end: int, change: Change) -> int:
         if one.position() >= end:
             return 0  # an attempt before a crash had read further than this batch
         with self._timed("commit"):
-            one.commit(one.position(), end, file)
+            one.commit(one.position(), end, change)
         self._reached(f"committed {one.path}")
         return 1
+
+    def _sweep(self, one: Commits) -> None:
+        """Delete what was taken out of a table, and what crashed attempts left."""
+        for path in one.litter():
+            self._store.remove(path)
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
@@ -141,6 +179,12 @@ class DeltaSink:
             yield
         finally:
             self._seconds[part] += time.perf_counter() - begun
+
+
+def _removed(found: tuple[Columns, NDArray[np.int64]] | None) -> pa.Array:
+    """Return the ids of the incidents that a batch removes, as the tables have them."""
+    ids = [] if found is None else [found[0].octets(row, found[0].spans("incident_id")) for row in range(found[0].n)]
+    return pa.array([each.hex() for each in ids], pa.string())
 
 
 def _by_release(batch: Batch) -> Iterator[tuple[Release, NDArray[np.int64]]]:

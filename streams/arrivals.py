@@ -14,11 +14,15 @@ from streams.frames import Framed, unframe, versions
 from streams.held import INCIDENT, PATTERN, Held, enter_incidents, enter_patterns
 from streams.match import last_days
 from streams.names import Ints, Longs, Octets
+from streams.removals import Withdrawn, node_numbers
+from streams.runs import Words
 from streams.state import Column
 
-INCIDENTS, PATTERNS = "IncidentAccepted", "PatternAccepted"
+INCIDENTS, PATTERNS, WITHDRAWALS = "IncidentAccepted", "PatternAccepted", "IncidentWithdrawn"
 COUNTS = ("women", "girls", "men", "boys", "unknown")
 MOST = 65535
+COPIED = {INCIDENTS: ("incident",), PATTERNS: ("pattern",), WITHDRAWALS: ()}
+"""The contracts of `accepted`, and of each the nested record whose bytes go on as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,24 +50,24 @@ class Batch:
 
 def read(records: Records) -> Batch:
     """Return a batch of `accepted`, decoded."""
-    framed = unframe(records.values, (INCIDENTS, PATTERNS))
-    columns: dict[str, list[tuple[Release, Columns]]] = {INCIDENTS: [], PATTERNS: []}
+    framed = unframe(records.values, tuple(COPIED))
+    columns: dict[str, list[tuple[Release, Columns]]] = {name: [] for name in COPIED}
     refused = {int(row): framed.reason(row) for row in framed.bad()}
-    for name, record in ((INCIDENTS, "incident"), (PATTERNS, "pattern")):
+    for name, raw in COPIED.items():
         for release in versions(name):
             rows = framed.of(release)
-            found = _decode(framed, release, record, rows)
+            found = _decode(framed, release, raw, rows)
             bad = np.flatnonzero(found.status)
             refused |= {int(rows[row]): found.reason(row) for row in bad.tolist()}
             if len(bad):
-                found = _decode(framed, release, record, np.delete(rows, bad))
+                found = _decode(framed, release, raw, np.delete(rows, bad))
             columns[name].append((release, found))
     order = sorted(refused)
     return Batch(columns, np.array(order, np.int64), [[refused[row]] for row in order])
 
 
-def _decode(framed: Framed, release: Release, field: str, rows: Longs) -> Columns:
-    return decode(compile(release, (field,)), framed.data, framed.starts[rows], framed.ends[rows])
+def _decode(framed: Framed, release: Release, raw: tuple[str, ...], rows: Longs) -> Columns:
+    return decode(compile(release, raw), framed.data, framed.starts[rows], framed.ends[rows])
 
 
 def bring_incidents(held: Held, release: Release, columns: Columns) -> Arrived:
@@ -87,10 +91,22 @@ def bring_patterns(held: Held, release: Release, columns: Columns) -> Arrived:
     return Arrived(release, columns, fresh["area"].astype(np.int32), np.flatnonzero(enter_patterns(held, fresh)))
 
 
-def _identify(held: Held, fresh: Column, columns: Columns, record: str) -> None:
-    """Fill in what incidents and patterns share."""
+def withdrawn(held: Held, batch: Batch) -> Withdrawn:
+    """Return which incidents the batch takes out, whether the lane holds them or not."""
+    found = [columns for _, columns in batch.columns[WITHDRAWALS]]
+    nodes = [columns.octets(row, columns.spans("node")) for columns in found for row in range(columns.n)]
+    return Withdrawn(np.concatenate([_ids(columns) for columns in found]), node_numbers(held, nodes))
+
+
+def _ids(columns: Columns) -> Words:
     ids = np.empty((columns.n, 2), np.uint64)
     _words(columns.data, columns.spans("event_id")[:, 0].copy(), ids)
+    return ids
+
+
+def _identify(held: Held, fresh: Column, columns: Columns, record: str) -> None:
+    """Fill in what incidents and patterns share."""
+    ids = _ids(columns)
     fresh["a"], fresh["b"] = ids[:, 0], ids[:, 1]
     fresh["area"] = _interned(held.areas, columns, "area")
     fresh["party"] = _interned(held.parties, columns, f"{record}.party")

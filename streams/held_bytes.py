@@ -1,11 +1,15 @@
-"""What a batch added to a lane of merge, in bytes, and the way back; a snapshot is what the empty lane lacks."""
+"""What a batch added to a lane of merge, in bytes, and the way back; a snapshot is what the empty lane lacks.
+
+Incidents that a batch takes out are named by id and key; in a snapshot they are blotted out already.
+"""
 
 import numpy as np
 
 from streams import names, profiles, runs
 from streams.held import PATTERN, Held, enter_patterns
-from streams.names import Names
+from streams.names import Longs, Names
 from streams.profiles import PROFILE
+from streams.removals import blot, numbers
 from streams.runs import Runs
 from streams.state import Column, pack, unpack
 
@@ -15,6 +19,8 @@ PROFILE_COLUMNS = ("party", "category", "forms", "counts")
 PATTERN_COLUMNS = ("a", "b", "lo", "hi", "party", "area", "forms", "category")
 NAME_TYPES = ["<u2", "u1"] * 3
 RUN_TYPES = ["<i8", "u1", "u1", "u1"]
+GONE_TYPES = ["<u8", "<i8"]
+NONE_GONE = np.zeros(0, np.int64)
 
 
 def marks(held: Held) -> Marks:
@@ -23,8 +29,8 @@ def marks(held: Held) -> Marks:
     return *named, held.profiles.count, held.incidents.count, held.pattern_count
 
 
-def changes(held: Held, since: Marks = NOTHING) -> bytes:
-    """Return what was added since `marks(held)` was `since`."""
+def changes(held: Held, since: Marks = NOTHING, gone: Longs = NONE_GONE) -> bytes:
+    """Return what was added since `marks(held)` was `since`, and that the incidents `gone` int64[k] are to be blotted out."""
     if since == NOTHING:
         runs.compact(held.incidents)
     columns: list[Column] = []
@@ -34,18 +40,23 @@ def changes(held: Held, since: Marks = NOTHING) -> bytes:
     columns += [rows[name].reshape(-1) for name in PROFILE_COLUMNS]
     columns += _sorted(held.incidents, since[4])
     patterns = held.patterns[since[5] : held.pattern_count]
-    return pack([*columns, *(patterns[name] for name in PATTERN_COLUMNS)])
+    columns += [patterns[name] for name in PATTERN_COLUMNS]
+    if len(gone):
+        columns += [held.incidents.ids[gone].reshape(-1), held.incidents.keys[gone]]
+    return pack(columns)
 
 
 def apply(held: Held, delta: bytes) -> Held:
     """Add to the lane what `changes` gave; the lane must stand where it stood then."""
     types = [*NAME_TYPES, *_types(PROFILE, PROFILE_COLUMNS), *RUN_TYPES, *_types(PATTERN, PATTERN_COLUMNS)]
-    columns = iter(unpack(delta, types))
+    columns = iter(unpack(delta, types, GONE_TYPES))
     for table in (held.areas, held.parties, held.nodes):
         names.add(table, _split(next(columns), next(columns).tobytes()))
     profiles.number(held.profiles, _table(PROFILE, {name: next(columns) for name in PROFILE_COLUMNS}))
     _load(held, next(columns), next(columns), next(columns), next(columns))
-    enter_patterns(held, _table(PATTERN, dict(zip(PATTERN_COLUMNS, columns, strict=True))))
+    enter_patterns(held, _table(PATTERN, {name: next(columns) for name in PATTERN_COLUMNS}))
+    for ids in columns:
+        blot(held, numbers(held, ids.reshape(-1, 2), next(columns)))
     return held
 
 

@@ -2,7 +2,8 @@
 
 One lane is one partition of `accepted`. Either side may be late; the union of what a lane puts out is the same for
 any order of arrival and any batching: a link or probable duplicate depends on its two sides alone and is found when
-the later of them comes. A lane holds its whole history: 34 bytes an incident.
+the later of them comes. A lane holds its whole history: 34 bytes an incident. An incident whose consent is withdrawn
+leaves each hub by one event, which voids what names it; what comes later finds nothing of it.
 """
 
 from collections.abc import Mapping
@@ -14,13 +15,24 @@ from numpy.typing import NDArray
 from schemas.errors import NotSetUp
 from schemas.places import regions
 from streams import held_bytes
-from streams.arrivals import INCIDENTS, PATTERNS, Arrived, Batch, bring_incidents, bring_patterns, read
+from streams.arrivals import (
+    INCIDENTS,
+    PATTERNS,
+    WITHDRAWALS,
+    Arrived,
+    Batch,
+    bring_incidents,
+    bring_patterns,
+    read,
+    withdrawn,
+)
 from streams.base import Outcome, Records
 from streams.duplicates import flag
 from streams.held import Held
 from streams.match import fit_incidents, fit_late_patterns
-from streams.names import Ints
+from streams.names import Ints, Longs
 from streams.quarantine import failed, quarantined
+from streams.removals import blot, chosen, prepare
 from streams.runs import compact
 from streams.sharing import News, share
 
@@ -48,10 +60,12 @@ class Merge:
         try:
             news = _meet(state, batch)
             outputs = share(news, self._secrets) + quarantined(records, batch.refused, batch.reasons)
-            delta = held_bytes.changes(state, marks)
+            delta = held_bytes.changes(state, marks, news.gone)
         except BaseException:
             held_bytes.undo(state, marks)
             raise
+        if len(news.gone):
+            blot(state, news.gone)
         return state, Outcome(outputs, _counts(records, batch, news), delta)
 
     def refuse(self, state: Held, records: Records, error: Exception) -> tuple[Held, Outcome]:  # noqa: ARG002
@@ -81,19 +95,34 @@ def _meet(state: Held, batch: Batch) -> News:
     late: Ints = fit_late_patterns(state, first_pattern)
     incidents = [bring_incidents(state, *each) for each in batch.columns[INCIDENTS]]
     links = np.concatenate([late, fit_incidents(state, first_incident)])
-    return News(state, first_incident, incidents, patterns, links, flag(state, first_incident))
+    duplicates = flag(state, first_incident)
+    return News(state, first_incident, incidents, patterns, links, duplicates, _gone(state, batch))
+
+
+def _gone(state: Held, batch: Batch) -> Longs:
+    """Return the numbers of the incidents that the batch takes out."""
+    if not sum(columns.n for _, columns in batch.columns[WITHDRAWALS]):
+        return np.zeros(0, np.int64)
+    prepare(state)
+    return chosen(state, withdrawn(state, batch))
 
 
 def _counts(records: Records, batch: Batch, news: News) -> dict[str, int]:
-    """Count the records by what became of them; `outside` is an area that no region has any more."""
+    """Count the records by what became of them; `outside` is an area that no region has any more.
+
+    `withdrawn` are incidents taken out, `elsewhere` those to be taken out that this lane does not hold, or no longer.
+    """
     homeless = np.logical_not(news.homes.any(axis=1))
     outside = sum(int(homeless[each.areas[each.rows]].sum()) for each in (*news.incidents, *news.patterns))
     incidents, patterns = _new(news.incidents, homeless), _new(news.patterns, homeless)
-    known = incidents + patterns + outside + len(batch.refused)
+    named = sum(columns.n for _, columns in batch.columns[WITHDRAWALS])
+    known = incidents + patterns + outside + named + len(batch.refused)
     counts = {
         "incidents": incidents,
         "patterns": patterns,
         "outside": outside,
+        "withdrawn": len(news.gone),
+        "elsewhere": named - len(news.gone),
         "quarantined": len(batch.refused),
         "repeated": len(records) - known,
     }

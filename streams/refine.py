@@ -1,7 +1,8 @@
 """refine: what a node sent becomes accepted, or goes to quarantine with every reason; each event once.
 
 One lane is one node's topic, `raw.<node>`. The walk: unframe, decode the envelope (`envelopes`), see each number once
-(`dedupe`), open and decode the body and judge it by the rules (`bodies`), send it on by area (`accepted`).
+(`dedupe`), open and decode the body and judge it by the rules (`bodies`), send it on by area (`accepted`), and say
+which incidents a withdrawn consent takes out (`withdrawals`).
 Each record has one outcome: accepted, repeated, quarantined, withdrawn (its case's consent was taken back before), or
 consent_withdrawn. Repeated is decided first, so a refused event that comes again is not refused again.
 """
@@ -21,6 +22,7 @@ from streams.envelopes import INCIDENT, PATTERN, WITHDRAWAL, Envelopes
 from streams.names import Longs
 from streams.quarantine import failed, quarantined
 from streams.refined import REF_BYTES, Refined
+from streams.withdrawals import named, withdrawn_output
 
 
 class Refine:
@@ -71,9 +73,12 @@ class Refine:
         late = _withdrawn(found, reported, since)
         accepted = incidents(found, reported[~late], keyring, self._opened)
         observed = patterns(found, good[found.kind[good] == PATTERN])
+        consents = good[found.kind[good] == WITHDRAWAL]
+        taken_back = named(found, consents)
         refused = np.flatnonzero(found.refused)
         outputs = [incident_output(found, each, self._node, self._partitions) for each in accepted]
         outputs += [pattern_output(found, each, self._node, self._partitions) for each in observed]
+        outputs += withdrawn_output(found, taken_back, self._node, self._partitions)
         reasons = [found.reasons[row] for row in refused.tolist()]
         outputs += quarantined(records, refused, reasons, node=self._node, suite=SUITE, read=found.parts(refused))
         counts = {
@@ -81,7 +86,7 @@ class Refine:
             "repeated": int((verdicts == REPEATED).sum()),
             "quarantined": len(refused),
             "withdrawn": int(late.sum()),
-            "consent_withdrawn": int((found.kind[good] == WITHDRAWAL).sum()),
+            "consent_withdrawn": int((~found.refused[consents]).sum()),
         }
         return (
             tuple(output for output in outputs if len(output.values)),

@@ -36,7 +36,7 @@ Minted = NDArray[np.uint8]
 class News:
     """What a batch brings to the hubs: new incidents and patterns, links and probable duplicates int32[k, 4].
 
-    Incidents from number `first` on are new.
+    Incidents from number `first` on are new; those with a number in `gone` int64[k] leave.
     """
 
     held: Held
@@ -45,6 +45,7 @@ class News:
     patterns: list[Arrived]
     links: Ints
     duplicates: Ints
+    gone: Longs
 
     @cached_property
     def homes(self) -> NDArray[np.bool_]:
@@ -55,6 +56,7 @@ class News:
         met = np.zeros(self.held.areas.count, np.bool_)
         for each in (*self.incidents, *self.patterns):
             met[each.areas[each.rows]] = True
+        met[self.held.areas_of(self.gone)] = True
         homes = np.zeros((len(met), len(regions())), np.bool_)
         for number in np.flatnonzero(met).tolist():
             (area,) = names.listed(self.held.areas, number, number + 1)
@@ -113,6 +115,7 @@ def share(news: News, secrets: Mapping[str, bytes]) -> tuple[Output, ...]:
     for parcel, within in zip(parcels, news.homes.T, strict=True):
         _links(parcel, news, within)
         _duplicates(parcel, news, within)
+        _removals(parcel, news, within)
     return tuple(parcel.output() for parcel in parcels if parcel.keys)
 
 
@@ -235,6 +238,14 @@ def _duplicates(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
         "reasons": pairs[:, 3],
     }
     parcel.add("ProbableDuplicate", first, values, by_id(first, second))
+
+
+def _removals(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
+    """Add what leaves the region; after all that may name it, for whoever reads in order."""
+    gone = news.gone[within[news.held.areas_of(news.gone)]]
+    if len(gone):
+        ids = _incident_ids(parcel, news.held, gone)
+        parcel.add("IncidentRemoved", ids, {"incident_id": _fixed(ids)}, by_id(ids))
 
 
 def _incident_ids(parcel: _Parcel, held: Held, numbers: Longs) -> Minted:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +35,7 @@ class Part(click.ParamType):
 
 @click.group()
 def node() -> None:
-    """Run a mission node: init, import, status, sync."""
+    """Run a mission node: init, import, withdraw, status, sync."""
 
 
 @node.command()
@@ -110,6 +111,65 @@ def import_(
     if found:
         found.note_import({"at": int(time.time()), "sha256": table.digest, "part": f"{part[0]}/{part[1]}", **line})
     _say_import(report, line, lang, target, as_json)
+
+
+@node.command(
+    epilog="Examples: `tocsin node withdraw --event 12`; `tocsin node withdraw cases.csv --row 3 --row 7`. "
+    "Then `tocsin node sync`."
+)
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--row", "rows", multiple=True, type=click.IntRange(1), help="The case of this row of FILE, from 1.")
+@click.option("--event", "events", multiple=True, type=click.IntRange(1), help="The case of this event of the node.")
+@click.option("--yes", is_flag=True, help="Do not ask: it cannot be taken back.")
+@NODE
+@JSON
+@DATA
+def withdraw(
+    *,
+    file: Path | None,
+    rows: tuple[int, ...],
+    events: tuple[int, ...],
+    yes: bool,
+    name: str | None,
+    as_json: bool,
+    data: Path | None,
+) -> None:
+    """Withdraw a survivor's consent: destroy her case's key here, have the hub take out all that was shared of it.
+
+    Name the case by a row of the FILE that it was imported from, or by an event's number.
+    """
+    from pipeline.node import importing, sent, withdrawing
+    from pipeline.node import node as nodes
+    from pipeline.node.importers import table as tables
+    from pipeline.node.progress import progress
+
+    if bool(rows) != (file is not None) or not (rows or events):
+        raise BadInput("Name the case: FILE with --row N for a row that was imported, or --event N.")
+    found = nodes.find(name, data or default_data())
+    table = tables.load(file) if file else None
+    with sent.open_journal(found) as journal:
+        numbers = list(events)
+        if table:
+            numbers += withdrawing.numbers_of(found, importing.detect(table), table, rows, journal)
+        if not yes:
+            _agreed(len(numbers))
+        with progress(f"Looking through {found.code}", journal.last) as advance:
+            done = withdrawing.withdraw(found, journal, numbers, advance)
+    for one in done:
+        before = f"had been withdrawn before, by event {one.event}" if one.before else f"withdrawn by event {one.event}"
+        click.echo(f"Case {one.case_ref}: {before}; {one.incidents:,} reported. Its key is destroyed here.")
+    click.echo("Now send it: tocsin node sync")
+    if as_json:
+        click.echo(json.dumps({"node": found.code, "withdrawn": [asdict(one) for one in done]}))
+
+
+def _agreed(cases: int) -> None:
+    """Ask the person at the terminal; BadInput where there is none or she declines."""
+    if not sys.stdin.isatty():
+        raise BadInput("A withdrawal cannot be taken back: add --yes where nobody can be asked.")
+    what = "this case" if cases == 1 else f"these {cases} cases"
+    if not click.confirm(f"Destroy the key of {what} and have all that was shared taken out? It cannot be taken back"):
+        raise BadInput("Nothing was withdrawn.")
 
 
 def _recorded(found: Any, importer: Any, table: Any, part: tuple[int, int]) -> Any:

@@ -31,7 +31,7 @@ def replay(
 ) -> None:
     """Make the tables of hub.REGION again from the log, by the same stages; the live ones are not touched.
 
-    A case whose key was destroyed can't be opened again: its rows are in the live tables only.
+    A case that was withdrawn can't be opened again, and is in neither.
     """
     from pipeline.cli.regions import chosen
     from pipeline.stores import open_store

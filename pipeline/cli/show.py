@@ -60,6 +60,9 @@ def _lines(story: dict[str, Any]) -> Iterator[str]:
     for batch in story.get("merge", [])[:3]:
         yield f"merge    {_batch(batch)}"
     for hub in story.get("hubs", []):
+        if "removed" in hub:
+            yield f"hub      {hub['topic']}@{hub['offset']}  as {hub['id']}, removed @{hub['removed']['offset']}: no longer shared"
+            continue
         links = f"{len(hub['linked_to'])} links, {len(hub['probable_duplicates'])} probable duplicates"
         yield f"hub      {hub['topic']}@{hub['offset']}  as {hub['id']}  {links}"
         yield f"table    {_table(hub)}"

@@ -6,12 +6,12 @@ A length of 0 is no entry, so that a tail of zeros, which file systems leave aft
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
-from pipeline.files import sync_folder
+from pipeline.files import replace, sync_folder
 from schemas.errors import Stops
 
 MAGIC = b"tocsin1\n"
@@ -122,6 +122,20 @@ class EntryFile:
                 "what was recorded before is safe."
             ) from error
         return end
+
+    def rewrite(self, changed: Sequence[bytes]) -> None:
+        """Put other payloads, each of the length of the one that it stands for, in place of all: all of them, or none.
+
+        Offsets hold. The caller has read the file and knows that it is whole.
+        """
+        content = MAGIC + b"".join(map(frame, changed))
+        assert len(content) == self.size()
+        try:
+            replace(self.path, content)
+        except OSError as error:
+            raise NotWritten(
+                f"The disk refused to write {self.path} ({error.strerror}); free some space and run the command again."
+            ) from error
 
     def damage(self, at: int) -> Damaged:
         """Return the error for damage at a byte."""

@@ -12,6 +12,7 @@ from pipeline.node.importers.base import Importer, Reject, Row, fits, read
 from pipeline.node.importers.insecurity_insight import InsecurityInsight
 from pipeline.node.importers.svac import Svac
 from pipeline.node.importers.table import Table
+from pipeline.node.node import Node
 from pipeline.node.record import Recorder, now
 from schemas.codes import reasons
 from schemas.codes import sentence as sentence_of_code
@@ -106,7 +107,7 @@ def _memory(recorder: Recorder | None) -> tuple[Callable[[Row], bytes], set[byte
         )
     known = set(recorder.journal.digests)
     return (
-        partial(_digest, recorder.node.secret("digest")),
+        digests(recorder.node),
         known,
         lambda row, digest: recorder.record(row.kind, _body(row), digest),
     )
@@ -141,6 +142,11 @@ def _broken(row: Row) -> list[str]:
 
 def _body(row: Row) -> dict[str, object]:
     return {row.record: row.facts}
+
+
+def digests(node: Node) -> Callable[[Row], bytes]:
+    """Return what gives a row's digest, by which the node's journal knows it."""
+    return partial(_digest, node.secret("digest"))
 
 
 def _digest(key: bytes, row: Row) -> bytes:

@@ -90,10 +90,13 @@ class Reader:
             raise self._missing(expected)
 
     def key_records(self, start: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
-        """Yield (offset after it, key, value) of the records for `keys.<node>` from offset `start` on."""
+        """Yield (offset after it, key, value) of the records for `keys.<node>` from offset `start` on.
+
+        A value of nothing is a tombstone, and what stands in the place of a key that was forgotten.
+        """
         for end, payload in self.keys_file.read(start, self.mark.keys):
-            length = payload[0]
-            yield end, payload[1 : 1 + length], payload[1 + length :]
+            key, value = _parted(payload)
+            yield end, key, value if any(value) else b""
 
     def cuts(self) -> list[dict[str, Any]]:
         """Return what was cut off torn tails, oldest first."""
@@ -134,6 +137,7 @@ class Journal(Reader):
             lock = Lock(folder / "lock", f"Another command is writing to {folder}; wait for it, then run this again.")
             stack.callback(lock.close)
             self._mark, self.digests = self._settle(marks.read(folder / "mark"))
+            self.forget()  # a crash may have come between a tombstone and this
             self._close = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -174,6 +178,19 @@ class Journal(Reader):
         self._mark = self._written(mark)
         self.digests.update(entry.digest for entry in entries if entry.digest != NO_DIGEST)
         self._broken = False
+
+    def forget(self) -> None:
+        """Overwrite with zeros each key that a tombstone follows: what was forgotten cannot be opened on this disk again."""
+        payloads = [payload for _, payload in self.keys_file.read(0, self._mark.keys)]
+        forgotten, changed = set(), list(payloads)
+        for at in reversed(range(len(payloads))):
+            key, value = _parted(payloads[at])
+            if not any(value):
+                forgotten.add(key)
+            elif key in forgotten:
+                changed[at] = payloads[at][: 1 + len(key)] + bytes(len(value))
+        if changed != payloads:
+            self.keys_file.rewrite(changed)
 
     def _written(self, mark: Mark) -> Mark:
         mark = replace(mark, turn=mark.turn + 1)
@@ -228,3 +245,9 @@ class Journal(Reader):
         """Write down what will be cut, before it is."""
         line = {"at": int(time.time()), "file": cut.file, "bytes_kept": cut.at, "bytes_cut": cut.lost}
         lines.append(self.folder / "cuts.jsonl", line)
+
+
+def _parted(payload: bytes) -> tuple[bytes, bytes]:
+    """Return key and value of an entry of `keys.log`."""
+    length = payload[0]
+    return payload[1 : 1 + length], payload[1 + length :]

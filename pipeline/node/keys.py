@@ -21,3 +21,8 @@ def of_case(epoch: int, secret: bytes, case_ref: bytes, case_key: bytes) -> tupl
     release = latest("CaseKey")
     value = {"epoch": epoch, "wrapped": seal.wrap(secret, case_ref, case_key)}
     return case_ref, single_object(release, write(release, value))
+
+
+def tombstone(case_ref: bytes) -> tuple[bytes, bytes]:
+    """Return key and value of the record that forgets a case: a value of nothing."""
+    return case_ref, b""

@@ -3,7 +3,7 @@
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -71,23 +71,48 @@ class Recorder:
         moment = self._clock()
         release = latest(kind)
         plain = write(release, {"recorded_at": moment, **body})
-        event_id, sequence = self._ids.new(moment), self.journal.last + len(self._entries) + 1
+        event_id, sequence = self._next(moment)
         case_ref = None if kind in ABOUT_NO_CASE else os.urandom(16)
         sealed = plain if case_ref is None else self._sealed(release, event_id, sequence, case_ref, plain)
+        self._add(release, event_id, sequence, case_ref, sealed, digest)
+        return event_id
+
+    def withdraw(self, case_ref: bytes, incidents: Sequence[bytes]) -> bytes:
+        """Add the withdrawal of a case, which names the ids of its incidents, and its key's tombstone; return its id."""
+        moment = self._clock()
+        release = latest("ConsentWithdrawn")
+        body = write(release, {"recorded_at": moment, "scope": "all", "incidents": b"".join(incidents)})
+        event_id, sequence = self._next(moment)
+        self._keys.append(keys.tombstone(case_ref))
+        self._add(release, event_id, sequence, case_ref, body)
+        return event_id
+
+    def _next(self, moment: int) -> tuple[bytes, int]:
+        """Return the id and the number of the next event."""
+        return self._ids.new(moment), self.journal.last + len(self._entries) + 1
+
+    def _add(
+        self,
+        release: Release,
+        event_id: bytes,
+        sequence: int,
+        case_ref: bytes | None,
+        body: bytes,
+        digest: bytes = NO_DIGEST,
+    ) -> None:
         envelope = {
             "event_id": event_id,
             "node": self.node.code,
             "sequence": sequence,
-            "kind": kind,
+            "kind": release.name,
             "case_ref": case_ref,
             "body_schema": release.fingerprint,
-            "body": sealed,
+            "body": body,
         }
         framed = single_object(latest("Envelope"), write(latest("Envelope"), envelope))
         self._entries.append(Entry(sequence, digest, framed))
         if len(self._entries) >= GROUP:
             self.flush()
-        return event_id
 
     def flush(self) -> None:
         """Write what was added, safe on the disk."""

@@ -52,6 +52,7 @@ class Load:
         self.valid: dict[bytes, synthetic.Incident | synthetic.Pattern] = {}
         self.sequence = dict.fromkeys(nodes, 0)
         self.cases: dict[bytes, bytes] = {}
+        self.unnamed: dict[bytes, list[bytes]] = {}
         self.reported: dict[str, list[bytes]] = {node: [] for node in nodes}
         self.sent: dict[str, list[tuple[bytes, bytes]]] = {node: [] for node in nodes}
         known = [(c, a) for c in sorted(monitored_countries()) for a in areas_of(c)]
@@ -116,7 +117,12 @@ class Load:
 
     def _withdrawal(self, node: str) -> tuple[bytes, bytes]:
         case = self.rng.choice(self.reported[node][-self.recent :])
-        return case, self._event(node, "ConsentWithdrawn", case, None, [])
+        named = self.unnamed.pop(case, [])
+        self.sequence[node] += 1
+        event_id, facts = self._id(), b"\x00" + zigzag(16 * len(named)) + b"".join(named)
+        value = self._envelope(node, "ConsentWithdrawn", event_id, case, RECORDED + facts, plain=True)
+        self._keep(node, value, event_id, self.sequence[node], "ConsentWithdrawn", case, [], facts)
+        return case, value
 
     def _event(self, node: str, kind: str, case: bytes | None, event, reasons: list[str]) -> bytes:
         draw = self.rng.random()
@@ -124,10 +130,12 @@ class Load:
             self.sequence[node] += self.rng.choice([1, 1, 2, 5])
         if draw < 1 - FORK or not self.sequence[node]:
             self.sequence[node] += 1
-        event_id, facts = self._id(), b"\x00" if event is None else event.encode()
+        event_id, facts = self._id(), event.encode()
+        if kind == "IncidentReported":
+            self.unnamed.setdefault(case, []).append(event_id)
         value = self._envelope(node, kind, event_id, case, RECORDED + facts)
         self._keep(node, value, event_id, self.sequence[node], kind, case, reasons, facts, event)
-        if event is not None and not reasons:
+        if not reasons:
             self.valid[event_id] = event
         return value
 
@@ -136,9 +144,11 @@ class Load:
         raw[6], raw[8] = raw[6] & 0x0F | 0x70, raw[8] & 0x3F | 0x80
         return bytes(raw)
 
-    def _envelope(self, node: str, kind: str, event_id: bytes, case: bytes | None, body: bytes) -> bytes:
+    def _envelope(
+        self, node: str, kind: str, event_id: bytes, case: bytes | None, body: bytes, plain: bool = False
+    ) -> bytes:
         sequence, body_schema = self.sequence[node], latest(kind).fingerprint
-        if case is not None:
+        if case is not None and not plain:
             body = seal.seal_body(
                 self._key(node, case),
                 body_schema=body_schema,

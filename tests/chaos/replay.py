@@ -41,7 +41,7 @@ def replayed(world, nursery, records: dict[str, list[tuple[bytes, bytes]]], seco
     producer.close()
     second = Second(data, nursery)
     for stage in STAGES:
-        worker = Worker(second, stage, "1", batch_records=5_000, until_idle=3.0)
+        worker = Worker(second, stage, "1", batch_records=5_000, until_idle=10.0)
         worker.start()
         code = worker.process.wait(timeout=seconds)
         assert code == 0, f"the replay's {stage} ended with {code}: {worker.log.read_text()[-1500:]}"

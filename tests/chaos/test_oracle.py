@@ -61,22 +61,30 @@ class World:
         self.log.append(self.pattern)
         self.fork = event(8, case=b"f" * 16, sequence=2)
         self.log.append(self.fork)
+        self.left = event(9, case=b"g" * 16, sequence=8)
+        self.log += [self.left, event(10, "ConsentWithdrawn", case=b"g" * 16, sequence=9)]
+        self.withdrawals = [("raw.N", 9, self.left["id"])]
         self.accepted = [("IncidentAccepted", one, "ML01"), ("IncidentAccepted", two, "ML02")]
-        self.accepted += [("PatternAccepted", self.pattern, "ML01")]
+        self.accepted += [("PatternAccepted", self.pattern, "ML01"), ("IncidentAccepted", self.left, "ML01")]
+        self.accepted += [("IncidentWithdrawn", self.left | {"sequence": None, "case": None, "facts": None}, None)]
         self.quarantine = [(4, ["incident.forms_missing"]), (7, ["envelope.sequence_forked"])]
         self.hub = [("incident", self.mint(one), b"", one["facts"]), ("incident", self.mint(two), b"", two["facts"])]
         self.hub += [("pattern", self.mint(self.pattern), b"", self.pattern["facts"])]
-        self.hub += [("link", self.mint(one), self.mint(self.pattern), None)]
-        counts = {"accepted": 3, "repeated": 1, "withdrawn": 1, "consent_withdrawn": 1, "quarantined": 2}
+        self.hub += [("link", self.mint(e), self.mint(self.pattern), None) for e in (one, self.left)]
+        self.hub += [("incident", self.mint(self.left), b"", self.left["facts"])]
+        self.hub += [("removed", self.mint(self.left), b"", None)]
+        counts = {"accepted": 4, "repeated": 1, "withdrawn": 1, "consent_withdrawn": 2, "quarantined": 2}
         self.ledger = [
-            ("refine", "raw.N-0", 0, 8, counts, 50_000),
-            ("merge", "accepted-0", 0, 3, {"incidents": 2, "patterns": 1}, 50_000),
+            ("refine", "raw.N-0", 0, 10, counts, 50_000),
+            ("merge", "accepted-0", 0, 5, {"incidents": 3, "patterns": 1, "withdrawn": 1}, 50_000),
         ]
-        self.committed = [("refine", "raw.N-0", 8), ("merge", "accepted-0", 3)]
-        self.ends = [("accepted", 0, 3, 3), ("raw.N", 0, 8, 8)]
+        self.committed = [("refine", "raw.N-0", 10), ("merge", "accepted-0", 5)]
+        self.ends = [("accepted", 0, 5, 5), ("raw.N", 0, 10, 10)]
         self.commits = [("hub/sahel/links", 1, 0, 2, 2), ("hub/sahel/links", 2, 2, 4, 4)]
         self.named = [("hub/sahel/links", 1, "a.parquet", 10), ("hub/sahel/links", 2, "b.parquet", 12)]
         self.objects = [("hub/sahel/links", "a.parquet", 10), ("hub/sahel/links", "b.parquet", 12)]
+        self.named += [("hub/sahel/links", 1, "c.parquet", 9)]
+        self.taken = [("hub/sahel/links", "c.parquet")]
         self.reported, self.missing = [("N", 5, 5)], [("N", 1)]
         self.receipts, self.samples = [("N", 2)], [("w", 1, 1.0, 1 << 20, 10)]
         self.meta = {"last_fault": 40.0, "seen_during": 1}
@@ -85,7 +93,7 @@ class World:
         self.rows += [("hub/sahel/patterns", self.mint(self.pattern).hex(), None, None)]
         self.rows += [("hub/sahel/links", self.mint(one).hex(), self.mint(self.pattern).hex(), None)]
         self.rows += [("quarantine", "raw.N", str(at), None) for at, _ in self.quarantine]
-        self.seen = [("accepted", 0, at, b"%d" % at) for at in range(3)]
+        self.seen = [("accepted", 0, at, b"%d" % at) for at in range(5)]
         self.records = list(self.seen)
         self.unsent, self.truth_extra = [], []
 
@@ -116,6 +124,7 @@ class World:
         truth.execute("INSERT INTO areas VALUES(?, 'ML01')", (self.pattern["id"],))
         truth.execute("INSERT INTO links VALUES('sahel', ?, ?)", (self.log[0]["id"], self.pattern["id"]))
         truth.execute("INSERT INTO links VALUES('sahel', ?, ?)", (self.log[3]["id"], self.pattern["id"]))
+        truth.execute("INSERT INTO links VALUES('sahel', ?, ?)", (self.left["id"], self.pattern["id"]))
         truth.executemany("INSERT INTO seen VALUES(?,?,?,?)", self.seen)
         truth.executemany("INSERT INTO samples VALUES(?,?,?,?,?)", self.samples)
         truth.executemany("INSERT INTO meta VALUES(?,?)", [(k, json.dumps(v)) for k, v in self.meta.items()])
@@ -130,6 +139,8 @@ class World:
         for at, (kind, e, area) in enumerate(self.accepted):
             row = (0, at, kind, e["id"], "N", e["sequence"], area, e["case"], e["facts"])
             found.execute("INSERT INTO accepted VALUES(?,?,?,?,?,?,?,?,?)", row)
+        found.executemany("INSERT INTO withdrawals VALUES(?,?,?)", self.withdrawals)
+        found.executemany("INSERT INTO taken VALUES(?,?)", self.taken)
         for at, (source, reasons) in enumerate(self.quarantine):
             row = (at, "raw.N", 0, source, b"", json.dumps(reasons))
             found.execute("INSERT INTO quarantine VALUES(?,?,?,?,?,?)", row)
@@ -166,7 +177,7 @@ def stranger(w):
 
 
 def lost_on_the_way(w):
-    w.truth_extra.append(event(9, case=b"g" * 16))
+    w.truth_extra.append(event(11, case=b"h" * 16))
 
 
 def lost(w):
@@ -212,6 +223,34 @@ def an_aborted_one_taken(w):
 
 def linked_to_a_withdrawn_one(w):
     w.hub.append(("link", w.mint(w.log[3]), w.mint(w.pattern), None))
+
+
+def a_lane_not_told(w):
+    del w.accepted[4]
+
+
+def told_twice(w):
+    w.accepted.append(w.accepted[4])
+
+
+def not_removed(w):
+    w.hub.pop()
+
+
+def removed_for_nothing(w):
+    w.hub.append(("removed", w.hub[0][1], b"", None))
+
+
+def a_removed_row_stays(w):
+    w.rows.append(("hub/sahel/incidents", w.mint(w.left).hex(), None, w.left["fields"]))
+
+
+def a_link_of_a_removed_one_stays(w):
+    w.rows.append(("hub/sahel/links", w.mint(w.left).hex(), w.mint(w.pattern).hex(), None))
+
+
+def a_file_taken_out_is_still_there(w):
+    w.objects.append(("hub/sahel/links", "c.parquet", 9))
 
 
 def no_row(w):
@@ -260,7 +299,7 @@ def out_of_order(w):
 
 
 def no_withdrawal(w):
-    w.log[2]["kind"] = "ReferralMade"
+    w.log[2]["kind"] = w.log[9]["kind"] = "ReferralMade"
 
 
 def a_hole_in_the_ledger(w):
@@ -363,15 +402,30 @@ BROKEN = {
         other_reasons,
         miscounted,
         fork_taken,
+        a_lane_not_told,
     ],
-    "I1 hub": [not_shared, not_linked, linked_to_a_withdrawn_one, an_aborted_one_taken],
-    "I1 table": [no_row, foreign_row],
-    "I2": [twice_accepted, twice_in_the_hub, twice_in_the_table, twice_in_quarantine],
+    "I1 hub": [
+        not_shared,
+        not_linked,
+        linked_to_a_withdrawn_one,
+        an_aborted_one_taken,
+        not_removed,
+        removed_for_nothing,
+    ],
+    "I1 table": [no_row, foreign_row, a_removed_row_stays, a_link_of_a_removed_one_stays],
+    "I2": [twice_accepted, twice_in_the_hub, twice_in_the_table, twice_in_quarantine, told_twice],
     "I3": [other_bytes, other_bytes_in_the_hub, other_values_in_the_table],
     "I4": [after_the_withdrawal, out_of_order, no_withdrawal],
     "I5": [a_hole_in_the_ledger, an_overlap_in_the_ledger, an_offset_ahead, a_record_not_taken],
     "I6": [an_open_transaction],
-    "I7": [a_hole_in_the_table, a_version_that_falls, a_file_that_is_not_there, a_file_cut_short, a_file_named_twice],
+    "I7": [
+        a_hole_in_the_table,
+        a_version_that_falls,
+        a_file_that_is_not_there,
+        a_file_cut_short,
+        a_file_named_twice,
+        a_file_taken_out_is_still_there,
+    ],
     "I9": [a_gap_not_told, a_gap_that_is_none],
     "I14": [a_receipt_too_early],
     "I15": [memory, descriptors],
@@ -420,7 +474,7 @@ def test_the_reader_of_the_oracle_reads_what_the_generator_wrote():
     made = load.Load(7, ["N"], {"N": b"k" * 32})
     frames = avro.Frames(FOLDER.parents[2] / "schemas")
     values = [value for _, (_, _, value) in zip(range(2_000), made.records(), strict=False)]
-    kinds = set()
+    kinds, named = set(), 0
     for value in values:
         row = made.rows["raw.N", load.digest(value)]
         if row[4] == "junk":
@@ -430,6 +484,10 @@ def test_the_reader_of_the_oracle_reads_what_the_generator_wrote():
         _, found = frames.decode(value)
         assert (found["event_id"], found["sequence"], found["kind"], found["case_ref"]) == row[2:6]
         kinds.add(row[4])
+        if row[4] == "ConsentWithdrawn":
+            _, body = frames.decode(b"\xc3\x01" + found["body_schema"] + found["body"])
+            named += len(body["incidents"]) // 16
+    assert named > 5
     assert kinds == {"IncidentReported", "PatternObserved", "ConsentWithdrawn"}
 
 

@@ -88,6 +88,10 @@ def duplicate(number):
     return framed("ProbableDuplicate", row)
 
 
+def removal(number):
+    return framed("IncidentRemoved", {"incident_id": octets(number)})
+
+
 def quarantined(number):
     row = {
         "node": "MONUSCO",

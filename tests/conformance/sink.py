@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import LedgerGap, Retries, Stops
-from tests.conformance.hub_events import KINDS, batch, incident
+from tests.conformance.hub_events import KINDS, batch, incident, removal
 
 MIXED = ("incidents", "incidents", "patterns", "links", "incidents", "duplicates", None)
 
@@ -30,6 +30,10 @@ def log_of(size, kinds=MIXED):
 def expected(log_size, kinds=MIXED):
     chosen = [kinds[offset % len(kinds)] for offset in range(log_size)]
     return Counter(kind for kind in chosen if kind)
+
+
+GONE = (0, 3, 5, 11, 13)  # two incidents, one that a link names, two that duplicates name: as first, as second
+REMOVING = log_of(40) | {40 + i: removal(number) for i, number in enumerate(GONE)}
 
 
 class SinkCase:
@@ -121,6 +125,29 @@ class SinkCase:
                 place = self.new_place()
                 assert self.run(place, log_of(30), [6, (20, point, 1 + (point not in self.once)), after, 30])
                 self.assert_exact(place, 30)
+
+    def assert_removed(self, place):
+        """What names an incident of `GONE` is in no table; all else is."""
+        found = {name: len(rows) for name, rows in self.rows(place).items()}
+        assert found == expected(40) - Counter({"incidents": 2, "links": 1, "duplicates": 2})
+
+    @pytest.mark.parametrize("cuts", [[45], [20, 45], [7, 21, 41, 45]])
+    def test_a_removed_incident_and_what_names_it_go(self, cuts):
+        place = self.new_place()
+        self.run(place, REMOVING, cuts)
+        self.assert_removed(place)
+
+    def test_a_crash_at_each_point_of_a_removal_leaves_nothing_half_done(self):
+        for point in self.points:
+            for visit in (1, 2, 4):
+                place = self.new_place()
+                self.run(place, REMOVING, [10, 30, (45, point, visit), 45])
+                self.assert_removed(place)
+
+    def test_a_removal_that_names_nothing_moves_the_position(self):
+        place = self.new_place()
+        self.run(place, log_of(20) | {20: removal(999)}, [20, 21])
+        self.assert_exact(place, 20)
 
     @given(data=st.data())
     @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))

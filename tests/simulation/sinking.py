@@ -10,18 +10,29 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction
 
 from schemas.errors import Retries
 from sinks import delta, writer
+from sinks.store import Missing
+from sinks.tables import REMOVAL
 from sinks.writer import DeltaSink
 from tests.simulation.loop import Died
 from tests.simulation.patch import replaced
 
 TOPIC, CONTRACTS = "hub.sim", ("A", "B")
+NAMING = {"A": ("offset",), "B": ()}  # a removal takes rows out of the first table alone
 TABLES = {
-    f"table-{name}": SimpleNamespace(contract=name, name=name, columns=[SimpleNamespace(field="offset")])
+    f"table-{name}": SimpleNamespace(
+        contract=name, name=name, columns=[SimpleNamespace(field="offset")], naming=NAMING[name]
+    )
     for name in CONTRACTS
 }
+
+
+def removed(offset):
+    """Return the offset whose row the event at this one takes out, or None where it brings a row."""
+    return offset * 5 % offset // 2 * 2 if offset % 7 == 6 else None
 
 
 class Handle:
@@ -49,9 +60,14 @@ class Handle:
         if self.place.fails("commit refused"):
             raise DeltaError("500")
         place = commit_properties.custom_metadata["tocsin"]
-        self.log.append((app.app_id, place["start"], place["end"], [action.path for action in actions]))
+        files = [(isinstance(action, AddAction), action.path) for action in actions]
+        self.log.append((app.app_id, place["start"], place["end"], files))
         if self.place.fails("commit answer lost"):
             raise DeltaError("timed out")
+
+    def get_add_actions(self):
+        named = sorted(self.place.named(self.log[: self.seen]))
+        return pa.table({"path": pa.array(named, pa.string()), "size_bytes": pa.array([1] * len(named), pa.int64())})
 
     def update_incremental(self):
         self.place.point("reload")
@@ -64,12 +80,19 @@ class Cheap(DeltaSink):
     """The sink without Avro: offsets stand for rows, and the kind of an event is its offset's."""
 
     def _decoded(self, batch):
-        kinds = {name: batch.offsets[batch.offsets % len(CONTRACTS) == i] for i, name in enumerate(CONTRACTS)}
-        return {
+        gone = {at: removed(at) for at in batch.offsets.tolist() if removed(at) is not None}
+        rows = batch.offsets[~np.isin(batch.offsets, list(gone))]
+        kinds = {name: rows[rows % len(CONTRACTS) == i] for i, name in enumerate(CONTRACTS)}
+        found = {
             name: (SimpleNamespace(arrow=lambda field, at=at: pa.array(at)), at)
             for name, at in kinds.items()
             if len(at)
         }
+        ids = [at.to_bytes(16, "big") for at in gone.values()]
+        if ids:
+            columns = SimpleNamespace(n=len(ids), spans=lambda name: None, octets=lambda row, spans: ids[row])
+            found[REMOVAL] = columns, np.array(list(gone))
+        return found
 
 
 class Place:
@@ -104,8 +127,30 @@ class Place:
         if self.fails("upload answer lost"):
             raise Retries("timed out")
 
+    def get(self, path):
+        if self.fails("read refused"):
+            raise Retries("503")
+        if path not in self.objects:
+            raise Missing(path)
+        return self.objects[path]
+
+    def remove(self, path):
+        self.point("remove")
+        if self.fails("remove refused"):
+            raise Retries("503")
+        self.objects.pop(path, None)
+
     def list(self, prefix):
-        return []
+        return sorted(path for path in self.objects if path.startswith(prefix))
+
+    @staticmethod
+    def named(log):
+        """Return the names of the files that a log leaves."""
+        found = set()
+        for *_, files in log:
+            found -= {name for added, name in files if not added}
+            found |= {name for added, name in files if added}
+        return found
 
     def turn(self, number):
         """Have one writer bring in a batch from where it believes to be; a fault ends it."""
@@ -129,6 +174,8 @@ class Place:
         self.calm = True
         for _ in range(2 * self.end + 4):
             self.turn(0)
+        self.writers = [None, None]
+        self.turn(0)  # whoever opens deletes what crashes left
         return list(self.judged())
 
     def judged(self):
@@ -138,9 +185,17 @@ class Place:
                 if start != following or end <= start:
                     yield f"{path}: a commit of {start} to {end} after {following}"
                 following = end
-            rows = sorted(at for *_, files in log for name in files for at in self.objects[f"{path}/{name}"])
-            if rows != list(range(i, self.end, len(CONTRACTS))):
+            gone = {removed(at) for at in range(self.end)} if table.naming else set()
+            named = [f"{path}/{name}" for name in self.named(log)]
+            if lost := [name for name in named if name not in self.objects]:
+                yield f"{path}: {min(lost)} is named and not there"
+            rows = sorted(at for name in named for at in self.objects.get(name, ()))
+            brought = [at for at in range(i, self.end, len(CONTRACTS)) if removed(at) is None]
+            if rows != [at for at in brought if at not in gone]:
                 yield f"{path} ({table.name}) has the rows {rows} of {self.end}"
+            left = {name for name in self.objects if name.startswith(path) and gone & set(self.objects[name])}
+            if left:
+                yield f"{path}: what was removed is still in {min(left)}"
         if following != self.end:
             yield f"the sink's position is {following}, not {self.end}"
 
@@ -150,10 +205,25 @@ def _file(table, content):
     return SimpleNamespace(nbytes=8 * len(offsets), offsets=offsets)
 
 
+def _without(table, content, gone):
+    """Return the rows but those of the offsets `gone`, which come as ids in hex."""
+    victims = [int(each, 16) for each in gone.to_pylist()]
+    chosen = [at not in victims for at in content.column("offset").to_pylist()]
+    return content.filter(pa.array(chosen, pa.bool_())) if table.naming else content
+
+
+def _rest(table, offsets, gone):
+    content = pa.table({"offset": pa.array(offsets, pa.int64())})
+    found = _without(table, content, gone)
+    return None if found.num_rows == content.num_rows else found
+
+
 @contextmanager
 def in_memory():
     """Let the sink's modules use handles in memory within the block."""
-    parquet = SimpleNamespace(rows=lambda table, found: pa.table(found), file=_file, Range=writer.parquet.Range)
+    parquet = SimpleNamespace(
+        rows=lambda table, found: pa.table(found), file=_file, Range=writer.parquet.Range, without=_without, rest=_rest
+    )
     changes = [
         (delta, "_opened", lambda place, path, table: Handle(place, path)),
         (delta, "_check_columns", lambda handle, table, path: None),

@@ -9,6 +9,8 @@ CREATE TABLE raw(topic TEXT, part INTEGER, offset INTEGER, digest BLOB, node TEX
   kind TEXT, case_ref BLOB, expected TEXT, first INTEGER, PRIMARY KEY(topic, part, offset)) WITHOUT ROWID;
 CREATE TABLE accepted(part INTEGER, offset INTEGER, kind TEXT, event_id BLOB, node TEXT, sequence INTEGER,
   area TEXT, case_ref BLOB, facts BLOB);
+CREATE TABLE withdrawals(topic TEXT, offset INTEGER, event_id BLOB);
+CREATE TABLE gone(event_id BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE quarantine(offset INTEGER, topic TEXT, part INTEGER, at INTEGER, event_id BLOB, reasons TEXT);
 CREATE TABLE hub(region TEXT, offset INTEGER, kind TEXT, a BLOB, b BLOB, facts BLOB);
 CREATE TABLE ledger(stage TEXT, part INTEGER, offset INTEGER, lane TEXT, start INTEGER, end INTEGER, counts TEXT,
@@ -20,6 +22,7 @@ CREATE TABLE aborted(topic TEXT, part INTEGER, number INTEGER);
 CREATE TABLE commits(path TEXT, version INTEGER, topic TEXT, part INTEGER, start INTEGER, end INTEGER, txn INTEGER,
   time INTEGER);
 CREATE TABLE named(path TEXT, version INTEGER, file TEXT, size INTEGER);
+CREATE TABLE taken(path TEXT, file TEXT);
 CREATE TABLE objects(path TEXT, file TEXT, size INTEGER);
 CREATE TABLE rows(path TEXT, a TEXT, b TEXT, digest BLOB, fields TEXT);
 CREATE TABLE reported(node TEXT, first INTEGER, last INTEGER);

@@ -12,7 +12,7 @@ from tests.chaos.oracle.book import mint
 from tests.chaos.oracle.expect import INCIDENT, PATTERN
 
 # A sink with all tables at work holds a few connections for each; the system's usual limit is 1,024.
-RSS_BYTES, DESCRIPTORS, GROWTH = 1_500_000_000, 400, 24
+RSS_BYTES, DESCRIPTORS, GROWTH = 1_500_000_000, 600, 24
 PROGRESS_SECONDS = 60.0
 Book = sqlite3.Connection
 
@@ -66,6 +66,12 @@ def outcome(book: Book, mints: dict[str, bytes]) -> Finding:
         "SELECT r.event_id, a.area FROM raw r JOIN t.areas a USING(event_id) WHERE r.expected='accepted' AND r.kind=?"
     )
     f.differ("accepted", _all(book, accepted), _all(book, wanted, INCIDENT, PATTERN))
+    told = "SELECT part, event_id FROM accepted WHERE kind='IncidentWithdrawn'"
+    named = (
+        "SELECT e.part, w.event_id FROM withdrawals w JOIN raw r ON r.topic=w.topic AND r.offset=w.offset "
+        "JOIN ends e ON e.topic='accepted' WHERE r.expected='consent_withdrawn'"
+    )
+    f.differ("lanes told of a withdrawal", _all(book, told), _all(book, named))
     _quarantined(book, f)
     _counted(book, f)
     f.notes = dict(_all(book, "SELECT expected, count(*) FROM raw GROUP BY 1"))
@@ -121,7 +127,15 @@ def hubs(book: Book, mints: dict[str, bytes]) -> Finding:
             "AND i.expected='accepted' JOIN raw p ON p.event_id=l.pattern AND p.expected='accepted' WHERE l.region=?"
         )
         found = _all(book, "SELECT a, b FROM hub WHERE region=? AND kind='link'", region)
-        f.differ(f"hub.{region} links", found, _all(book, links, secret, secret, region))
+        left = {mint(secret, event_id) for (event_id,) in _all(book, "SELECT event_id FROM gone")}
+        # Whether an incident met a pattern before it was removed is a matter of time.
+        standing = [pair for pair in found if pair[0] not in left]
+        every = _all(book, links, secret, secret, region)
+        f.differ(f"hub.{region} links", standing, [pair for pair in every if pair[0] not in left])
+        f.rows(f"hub.{region} links of nothing", sorted(set(found) - set(every)))
+        gone = "SELECT mint(?, g.event_id) FROM gone g JOIN t.shared s USING(event_id) WHERE s.region=?"
+        removed = _all(book, "SELECT a FROM hub WHERE region=? AND kind='removed'", region)
+        f.differ(f"hub.{region} removals", removed, _all(book, gone, secret, region))
     _taken(book, f)
     f.notes = dict(_all(book, "SELECT kind, count(*) FROM hub GROUP BY 1"))
     return f
@@ -140,13 +154,14 @@ def _taken(book: Book, f: Finding) -> None:
 
 
 def tables(book: Book, mints: dict[str, bytes]) -> Finding:
-    """I1, to the end: the rows of each table are the records of its topic."""
+    """I1, to the end: the rows of each table are the records of its topic, but for what names a removed incident."""
     f = Finding()
     for region in mints:
+        left = {a for (a,) in _all(book, "SELECT a FROM hub WHERE region=? AND kind='removed'", region)}
         for kind in ("incident", "pattern", "link", "duplicate"):
             wanted = _all(book, "SELECT a, b FROM hub WHERE region=? AND kind=?", region, kind)
             found = _all(book, "SELECT a, b FROM rows WHERE path=?", f"hub/{region}/{kind}s")
-            hexed = {(a.hex(), b.hex() if b else None) for a, b in wanted}
+            hexed = {(a.hex(), b.hex() if b else None) for a, b in wanted if not {a, b} & left}
             f.differ(f"table hub/{region}/{kind}s", found, hexed)
     found = _all(book, "SELECT a, b FROM rows WHERE path='quarantine'")
     f.differ("table quarantine", found, [(t, str(at)) for t, at in _all(book, "SELECT topic, at FROM quarantine")])
@@ -157,7 +172,7 @@ def once(book: Book, mints: dict[str, bytes]) -> Finding:
     """I2: no event is twice in accepted, in a hub, in a table, in quarantine."""
     f = Finding(sum(_count(book, table) for table in ("accepted", "hub", "rows", "quarantine")))
     for table, columns in {
-        "accepted": "kind, event_id, CASE WHEN kind='PatternAccepted' THEN area END",
+        "accepted": "kind, event_id, CASE kind WHEN 'PatternAccepted' THEN area WHEN 'IncidentWithdrawn' THEN part END",
         "hub": "region, kind, a, b",
         "rows": "path, a, b",
         "quarantine": "topic, part, at",
@@ -170,7 +185,9 @@ def once(book: Book, mints: dict[str, bytes]) -> Finding:
 def facts(book: Book, mints: dict[str, bytes]) -> Finding:
     """I3: the facts of what was accepted and shared are the generator's bytes, and a row says the same."""
     f = Finding()
-    query = "SELECT a.event_id, a.facts, e.facts FROM accepted a JOIN t.events e USING(event_id)"
+    query = (
+        "SELECT a.event_id, a.facts, e.facts FROM accepted a JOIN t.events e USING(event_id) WHERE a.facts IS NOT NULL"
+    )
     f.looked = len(rows := _all(book, query))
     f.rows("other bytes in accepted", [event_id for event_id, found, wanted in rows if found != wanted])
     events = {
@@ -201,7 +218,7 @@ def order(book: Book, mints: dict[str, bytes]) -> Finding:
         withdrawn[topic, case] = offset
     query = (
         "SELECT r.topic, r.case_ref, a.part, r.offset, a.offset FROM accepted a JOIN raw r USING(event_id) "
-        "WHERE r.first AND r.case_ref IS NOT NULL ORDER BY a.part, a.offset"
+        "WHERE r.first AND r.case_ref IS NOT NULL AND a.kind<>'IncidentWithdrawn' ORDER BY a.part, a.offset"
     )
     latest: dict[Any, int] = {}
     for topic, case, part, arrived, offset in _all(book, query):
@@ -264,8 +281,10 @@ def lake(book: Book, mints: dict[str, bytes]) -> Finding:
         if start != before or end is None or end <= start or txn != end or txn <= last:
             f.wrong.append(f"{path} version {version}: {start} to {end} (application version {txn}) after {before}")
         reached[path, topic, part] = (end or 0, txn)
-    missing = "SELECT path, file FROM named EXCEPT SELECT path, file FROM objects"
+    missing = "SELECT path, file FROM named EXCEPT SELECT path, file FROM taken EXCEPT SELECT path, file FROM objects"
     f.rows("files that are named and not there", _all(book, missing))
+    still = "SELECT path, file FROM taken INTERSECT SELECT path, file FROM objects"
+    f.rows("files that were taken out and are still there", _all(book, still))
     f.rows(
         "files of another size",
         _all(book, "SELECT n.path, n.file FROM named n JOIN objects o USING(path, file) WHERE n.size<>o.size"),
@@ -318,7 +337,8 @@ def receipted(book: Book, mints: dict[str, bytes]) -> Finding:
         events = _all(
             book,
             "SELECT s.region, r.event_id FROM raw r JOIN t.shared s USING(event_id) "
-            "WHERE r.topic=? AND r.offset<? AND r.expected='accepted' AND r.kind=?",
+            "WHERE r.topic=? AND r.offset<? AND r.expected='accepted' AND r.kind=? "
+            "AND r.event_id NOT IN (SELECT event_id FROM gone)",
             f"raw.{node}",
             upto,
             INCIDENT,

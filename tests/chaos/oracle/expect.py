@@ -7,6 +7,14 @@ from typing import Any
 INCIDENT, PATTERN, WITHDRAWAL = "IncidentReported", "PatternObserved", "ConsentWithdrawn"
 
 
+# Incidents that were accepted and whose withdrawal counts: it names them, and came after them from the same node.
+GONE = """
+INSERT OR IGNORE INTO gone
+SELECT w.event_id FROM withdrawals w JOIN raw r ON r.topic=w.topic AND r.offset=w.offset AND r.expected='consent_withdrawn'
+  JOIN raw i ON i.topic=w.topic AND i.event_id=w.event_id AND i.expected='accepted' AND i.offset<w.offset
+WHERE i.kind=?"""
+
+
 def fold(book: sqlite3.Connection) -> None:
     """Write the expected outcome beside each raw record, and whether it is the first that brought its event."""
     known = {
@@ -24,6 +32,7 @@ def fold(book: sqlite3.Connection) -> None:
         outcome = "unknown" if refused is None else _outcome(lane, refused, event_id, sequence, kind, case)
         out.append((outcome, outcome not in ("repeated", "forked", "unknown"), topic, part, offset))
     book.executemany("UPDATE raw SET expected=?, first=? WHERE topic=? AND part=? AND offset=?", out)
+    book.execute(GONE, (INCIDENT,))
     book.commit()
 
 

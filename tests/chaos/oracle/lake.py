@@ -85,6 +85,8 @@ def _version(book: sqlite3.Connection, path: str, version: int, actions: list[di
         where = (lane.get("topic"), lane.get("partition"), lane.get("start"), lane.get("end"))
         row = (path, version, *where, txn["version"], info.get("timestamp"))
         book.execute("INSERT INTO commits VALUES(?,?,?,?,?,?,?,?)", row)
+    taken = [(path, unquote(action["remove"]["path"])) for action in actions if "remove" in action]
+    book.executemany("INSERT INTO taken VALUES(?,?)", taken)
     adds = [action["add"] for action in actions if "add" in action]
     rows = [(path, version, unquote(add["path"]), add["size"]) for add in adds]
     book.executemany("INSERT INTO named VALUES(?,?,?,?)", rows)

@@ -92,14 +92,19 @@ def _raw(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
         "INSERT INTO raw VALUES(?,?,?,?,?,?,?,?,?,NULL,NULL)",
         (*place, e["node"], e["event_id"], e["sequence"], e["kind"], e["case_ref"]),
     )
+    if e["kind"] == "ConsentWithdrawn":
+        named = frames.decode(b"\xc3\x01" + e["body_schema"] + e["body"])[1]["incidents"]
+        rows = [(record.topic, record.offset, named[at : at + 16]) for at in range(0, len(named), 16)]
+        book.executemany("INSERT INTO withdrawals VALUES(?,?,?)", rows)
 
 
 def _accepted(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
     _record(book, record)
     name, e = frames.decode(record.value)
-    facts = e["@incident"] if name == "IncidentAccepted" else e["@pattern"]
-    row = (record.partition, record.offset, name, e["event_id"], e["node"], e["sequence"], e["area"])
-    book.execute("INSERT INTO accepted VALUES(?,?,?,?,?,?,?,?,?)", (*row, e.get("case_ref"), digest(facts)))
+    facts = {"IncidentAccepted": "@incident", "PatternAccepted": "@pattern"}.get(name)
+    row = (record.partition, record.offset, name, e["event_id"], e["node"], e.get("sequence"), e.get("area"))
+    found = digest(e[facts]) if facts else None
+    book.execute("INSERT INTO accepted VALUES(?,?,?,?,?,?,?,?,?)", (*row, e.get("case_ref"), found))
 
 
 def _quarantine(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
@@ -113,6 +118,7 @@ HUB = {
     "PatternShared": ("pattern", "pattern_id", "", "@pattern"),
     "PatternLinked": ("link", "incident_id", "pattern_id", ""),
     "ProbableDuplicate": ("duplicate", "first_id", "second_id", ""),
+    "IncidentRemoved": ("removed", "incident_id", "", ""),
 }
 
 

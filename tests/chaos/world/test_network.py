@@ -107,6 +107,7 @@ def acted(kind, way, seen, echo):
     if kind == "slicer":
         return whole and sum(size <= 4 for _, size in pieces) > 5
     assert kind == "limit_data"
+    echo.ended.wait(2)
     return not whole and sum(size for _, size in pieces) == 6
 
 

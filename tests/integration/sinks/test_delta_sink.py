@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from schemas.errors import Stops
+from schemas.errors import Retries, Stops
 from sinks.parquet import Range
 from sinks.tables import of_topic, table
 from sinks.writer import DeltaSink
-from tests.conformance.hub_events import batch, incident, link, quarantined
+from tests.conformance.hub_events import batch, incident, link, octets, quarantined, removal
 from tests.conformance.sink import Crash, SinkCase, log_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -90,7 +90,7 @@ def test_the_ranges_of_a_tables_commits_abut_and_files_do_not_overlap(store):
         assert {(one["start"], one["end"]) for one in said} >= set(files)
 
 
-def test_a_file_of_a_crashed_attempt_is_overwritten_or_never_named(store):
+def test_a_file_of_a_crashed_attempt_is_overwritten_or_deleted_once_nobody_can_name_it(store):
     topic, log = place(), log_of(30, ("incidents",))
     path = paths(topic)["incidents"]
 
@@ -101,12 +101,66 @@ def test_a_file_of_a_crashed_attempt_is_overwritten_or_never_named(store):
     with pytest.raises(Crash):
         DeltaSink(store, topic, 0, reached=dies).write(batch(topic, log, 0, 20))
     orphan = Range(0, 0, 20).name
-    first = store.get(f"{path}/{orphan}")
+    assert store.get(f"{path}/{orphan}")
     DeltaSink(store, topic, 0).write(batch(topic, log, 0, 12))
     DeltaSink(store, topic, 0).write(batch(topic, log, 12, 30))
     assert files_of(store, path) == {Range(0, 0, 12).name, Range(0, 12, 30).name}
-    assert store.get(f"{path}/{orphan}") == first
+    assert f"{path}/{orphan}" not in store.list(path)
     assert len(rows_of(store, topic)["incidents"]) == 30
+
+
+def holding(store, path, number):
+    """Return the objects under a path whose rows name an incident, found in the files themselves."""
+    text = octets(number).hex()
+    objects = [name for name in store.list(path) if name.endswith(".parquet")]
+    return [name for name in objects if text in str(pl.read_parquet(store.get(name)).rows())]
+
+
+def test_the_files_of_a_removed_incident_are_deleted_with_it(store):
+    topic, log = place(), log_of(40) | {40: removal(4)}
+    sink = DeltaSink(store, topic, 0)
+    sink.write(batch(topic, log, 0, 20))
+    sink.write(batch(topic, log, 20, 40))
+    path = paths(topic)["incidents"]
+    assert holding(store, path, 4)
+    sink.write(batch(topic, log, 40, 41))
+    assert not holding(store, path, 4)
+    assert files_of(store, path) == {Range(0, 0, 20, 41).name, Range(0, 20, 40).name}
+    assert not [
+        name for name in store.list(path) if octets(4) in store.get(name) or octets(4).hex().encode() in store.get(name)
+    ]
+
+
+@pytest.mark.parametrize("point", ["uploaded", "committed"])
+def test_what_a_crash_leaves_of_a_removed_incident_goes_when_the_sink_is_opened_next(store, point):
+    topic, log = place(), log_of(40) | {40: removal(4)}
+    path = paths(topic)["incidents"]
+
+    def dies(name):
+        if name.startswith(point):
+            raise Crash
+
+    with pytest.raises(Crash):
+        DeltaSink(store, topic, 0, reached=dies).write(batch(topic, log, 0, 25))
+    sink = DeltaSink(store, topic, 0)
+    for end in (20, 40):
+        sink.write(batch(topic, log, sink.position(), end))
+    with pytest.raises(Crash):
+        DeltaSink(store, topic, 0, reached=dies).write(batch(topic, log, 40, 41))
+    sink = DeltaSink(store, topic, 0)
+    if sink.position() < 41:
+        sink.write(batch(topic, log, 40, 41))
+    assert not holding(store, path, 4)
+
+
+def test_a_writer_that_meets_a_deleted_file_was_overtaken(store):
+    topic, log = place(), log_of(40) | {40: removal(4)}
+    owner = DeltaSink(store, topic, 0)
+    owner.write(batch(topic, log, 0, 40))
+    stale = DeltaSink(store, topic, 0)
+    owner.write(batch(topic, log, 40, 41))
+    with pytest.raises(Retries, match="another worker"):
+        stale.write(batch(topic, log, 40, 41))
 
 
 def test_the_same_range_gives_the_same_bytes(store):

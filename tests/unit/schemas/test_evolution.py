@@ -49,8 +49,8 @@ def test_the_contracts_of_this_repository_are_as_released_and_readable_for_good(
 def test_a_field_with_a_default_may_come_and_a_symbol_may_go(root):
     change(root, "EpochKey", lambda schema: add(schema, name="note", type=["null", "string"], default=None))
     release(root, "EpochKey", 2)
-    change(root, "ConsentWithdrawn", lambda schema: field(schema, "scope")["type"]["symbols"].remove("public"))
-    release(root, "ConsentWithdrawn", 2)
+    change(root, "PatternLinked", lambda schema: field(schema, "party_match")["type"]["symbols"].remove("same_party"))
+    release(root, "PatternLinked", 2)
     assert evolution.check(root) == []
 
 
@@ -76,17 +76,26 @@ BREAKING = {
         "fixed_size_mismatch",
     ),
     "an enum without a default loses a symbol": (
-        "ConsentWithdrawn",
-        lambda schema: (field(schema, "scope")["type"].pop("default"), field(schema, "scope")["type"]["symbols"].pop()),
+        "PatternLinked",
+        lambda schema: (
+            without := field(schema, "party_match")["type"],
+            without.pop("default"),
+            without["symbols"].pop(),
+        ),
         "missing_enum_symbols",
     ),
     "a name changes": ("EpochKey", lambda schema: schema.update(name="Key"), "name_mismatch"),
     # The avro package's checker lets the next three pass.
     "a namespace changes": ("EpochKey", lambda schema: schema.update(namespace="other"), "moved from namespace tocsin"),
     "a time becomes a number": (
-        "ConsentWithdrawn",
+        "IncidentReported",
         lambda schema: (field(schema, "recorded_at").update(type="long"), add(schema, name="x", type="int", default=1)),
         "recorded_at had the logical type 'timestamp-millis'",
+    ),
+    "a default is no bytes": (
+        "EpochKey",
+        lambda schema: add(schema, name="note", type="bytes", default="\u0100"),
+        "the default of note is no bytes",
     ),
     "a default is no value": (
         "EpochKey",

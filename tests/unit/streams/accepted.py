@@ -76,6 +76,12 @@ def value(row, leads=("sahel",)):
     return confluent(latest(name), rows.write(latest(name), {**common, **more}))
 
 
+def withdrawn(number, node="N1"):
+    """Return the framed record that takes a node's incident out."""
+    release = latest("IncidentWithdrawn")
+    return confluent(release, rows.write(release, {"event_id": identity(number), "node": node}))
+
+
 def records(values, start=0, topic="accepted", partition=0, keys=None):
     """Return a batch of values."""
     n = len(values)

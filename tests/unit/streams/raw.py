@@ -120,6 +120,8 @@ def pattern(sequence, facts=None, **more):
     return envelope("PatternObserved", sequence, rows.write(latest("PatternObserved"), values), **more)
 
 
-def withdrawal(sequence, number, **more):
-    body = rows.write(latest("ConsentWithdrawn"), {"recorded_at": RECORDED, "scope": "all"})
-    return sealed("ConsentWithdrawn", sequence, number, body, **more)
+def withdrawal(sequence, number, incidents=(), **more):
+    """Return a ConsentWithdrawn of case `number`, which names the events `incidents`, numbers as `identity` takes them."""
+    named = b"".join(map(identity, incidents))
+    body = rows.write(latest("ConsentWithdrawn"), {"recorded_at": RECORDED, "scope": "all", "incidents": named})
+    return envelope("ConsentWithdrawn", sequence, body, case(number), **more)

@@ -9,7 +9,7 @@ from schemas.errors import NotSetUp
 from schemas.places import region_codes_of
 from streams.merge import Merge
 from tests.unit.streams import plain
-from tests.unit.streams.accepted import SECRETS, facts, hashable, identity, read, records, value
+from tests.unit.streams.accepted import SECRETS, facts, hashable, identity, read, records, value, withdrawn
 from tests.unit.streams.lanes import incidents, numbered, patterns
 
 STAGE = Merge(SECRETS)
@@ -166,6 +166,71 @@ def test_probable_duplicates_say_what_two_incidents_share():
     assert [row["first_id"], row["second_id"]] == [seal.mint(SECRETS["sahel"], identity(i)) for i in (1, 2)]
     assert (row["area"], row["score"]) == (COUNTRY, 70)
     assert row["reasons"] == ["near_date", "same_forms", "same_counts", "other_node", "other_source"]
+
+
+def standing(found):
+    """Return what a reader in order keeps: what was put out and not voided by a removal."""
+    flat = [each for batch in found for each in batch]
+    removed = {(topic, row["incident_id"]) for topic, *_, name, row in flat if name == "IncidentRemoved"}
+    return {
+        hashable([topic, name, row])
+        for topic, *_, name, row in flat
+        if name != "IncidentRemoved"
+        and not removed & {(topic, row.get(field)) for field in ("incident_id", "first_id", "second_id")}
+    }
+
+
+@settings(deadline=None, max_examples=40)
+@given(MIX, st.data())
+def test_what_stands_after_withdrawals_is_what_stands_without_the_withdrawn(mix, data):
+    some, others, random, size = mix
+    arrivals = placed([*numbered(some), *numbered(others, 1_000)])
+    chosen = data.draw(st.sets(st.sampled_from(arrivals[: len(some)]))) if some else set()
+    expected = standing(run([[row for row in arrivals if row not in chosen]])[1])
+    random.shuffle(arrivals)
+    for row in chosen:
+        at = random.randint(arrivals.index(row) + 1, len(arrivals))
+        arrivals.insert(at, withdrawn(row.id, row.node))
+    batches = [arrivals[at : at + size] for at in range(0, len(arrivals), size)]
+    state, found = run(batches)
+    assert standing(found) == expected
+    crashed, again = run([each for batch in batches for each in (CRASH, batch)])
+    assert again == found
+    assert STAGE.freeze(crashed) == STAGE.freeze(state) == STAGE.freeze(STAGE.thaw(STAGE.freeze(state)))
+
+
+def test_a_withdrawn_incident_leaves_every_region_of_its_area_once_and_meets_nothing_any_more():
+    rows = [plain.Incident(1, OTHER, 18_000), plain.Pattern(100, OTHER, 18_000, 18_010)]
+    twin, late = plain.Incident(2, OTHER, 18_000, node="N2"), plain.Pattern(101, OTHER, 17_990, 18_010)
+    state, [first, second, third] = run([rows, [withdrawn(1)], [twin, late, withdrawn(1), rows[0]]])
+    left = sorted((topic, key, row["incident_id"]) for topic, _, key, name, row in second)
+    assert {name for *_, name, _ in second} == {"IncidentRemoved"}
+    assert left == sorted(
+        (f"hub.{region}", *[seal.mint(SECRETS[region], identity(1))] * 2) for region in region_codes_of(OTHER)
+    )
+    assert {name for *_, name, _ in first} == {"IncidentShared", "PatternShared", "PatternLinked"}
+    assert {name for *_, name, _ in third} == {"IncidentShared", "PatternShared", "PatternLinked"}
+    gone = {seal.mint(SECRETS[region], identity(1)) for region in SECRETS}
+    assert not gone & {row.get("incident_id") for *_, row in third}
+    assert state.incident_count == 2
+
+
+def test_what_became_of_withdrawals_is_counted():
+    state = STAGE.empty("accepted-0")
+    state, _ = STAGE.step(state, records([value(plain.Incident(1, AREA, 18_000))]))
+    _, outcome = STAGE.step(state, records([withdrawn(1), withdrawn(1), withdrawn(7)], 1))
+    assert outcome.counts == {"withdrawn": 1, "elsewhere": 2}
+
+
+@pytest.mark.parametrize("node", ["N2", "N9"])
+def test_a_node_takes_nothing_of_another_out(node):
+    rows = [plain.Incident(1, AREA, 18_000), plain.Incident(2, AREA, 18_000, node="N2")]
+    state, _ = run([rows])
+    state, outcome = STAGE.step(state, records([withdrawn(1, node)], 2))
+    assert (outcome.counts, outcome.outputs) == ({"elsewhere": 1}, ())
+    _, outcome = STAGE.step(state, records([value(plain.Pattern(100, AREA, 18_000, 18_001))], 3))
+    linked = {row["incident_id"] for *_, name, row in read(outcome.outputs) if name == "PatternLinked"}
+    assert seal.mint(SECRETS["sahel"], identity(1)) in linked
 
 
 @pytest.mark.parametrize(

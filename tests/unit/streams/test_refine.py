@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from quality.rules import SUITE
 from schemas import rows as codec
 from schemas.places import region_codes_of
-from schemas.released import latest
+from schemas.released import by_id, latest
 from schemas.wire import confluent, single_object
 from streams.completeness import highest, missing
 from streams.partition import partition_of
@@ -96,9 +96,8 @@ def test_a_pattern_goes_to_every_area_and_leads_once_in_each_region():
 
 def test_facts_are_copied_byte_for_byte():
     _, outcome = step(STAGE.empty(LANE), [incident(1)])
-    body = raw.incident_body()[
-        len(codec.write(latest("ConsentWithdrawn"), {"recorded_at": RECORDED, "scope": "all"})) - 1 :
-    ]
+    before = codec.write(latest("ConsentWithdrawn"), {"recorded_at": RECORDED, "scope": "all", "incidents": b""})
+    body = raw.incident_body()[len(before) - 2 :]
     assert outcome.outputs[0].values.item(0).endswith(body)
 
 
@@ -199,6 +198,35 @@ def test_after_withdrawal_a_case_is_not_shared_again(cut):
     assert state.withdrawn == {case(5)}
 
 
+def test_a_withdrawal_takes_what_it_names_out_of_every_partition():
+    _, [first, second], [_, counts] = run([[incident(1, 5), incident(2, 5)], [withdrawal(3, 5, [1, 2])]])
+    assert counts == {"consent_withdrawn": 1}
+    assert {row["event_id"] for *_, row in first} == {identity(1), identity(2)}
+    told = [(topic, partition, key, name, row["event_id"], row["node"]) for topic, partition, key, name, row in second]
+    assert sorted(told) == sorted(
+        ("accepted", partition, identity(k), "IncidentWithdrawn", identity(k), NODE)
+        for k in (1, 2)
+        for partition in range(4)
+    )
+
+
+def test_a_withdrawal_that_names_half_an_id_is_refused_and_counts_all_the_same():
+    body = codec.write(latest("ConsentWithdrawn"), {"recorded_at": RECORDED, "scope": "all", "incidents": bytes(24)})
+    state, [[found]], counts = run([[raw.envelope("ConsentWithdrawn", 1, body, case(5)), incident(2, 5)]])
+    assert counts == [{"quarantined": 1, "withdrawn": 1}]
+    assert (found[0], found[4]["reasons"]) == ("quarantine", ["consent.incidents"])
+    assert state.withdrawn == {case(5)}
+
+
+def test_a_withdrawal_of_the_first_version_stops_the_case_and_names_nothing():
+    release = by_id(4)
+    body = codec.write(release, {"recorded_at": RECORDED, "scope": "all"})
+    value = raw.sealed("ConsentWithdrawn", 1, 5, body, schema=release.fingerprint)
+    state, found, counts = run([[value, incident(2, 5)]])
+    assert (counts, found) == ([{"consent_withdrawn": 1, "withdrawn": 1}], [[]])
+    assert state.withdrawn == {case(5)}
+
+
 def test_a_withdrawal_counts_although_its_body_is_of_an_unknown_contract():
     state, _, counts = run([[withdrawal(1, 5, body_schema=b"12345678"), incident(2, 5)]])
     assert counts == [{"quarantined": 1, "withdrawn": 1}]
@@ -207,7 +235,7 @@ def test_a_withdrawal_counts_although_its_body_is_of_an_unknown_contract():
 
 MADE = [
     incident(1), incident(2), incident(2, event_id=identity(8)), pattern(3), pattern(3), incident(4, facts={"women": 0}),
-    incident(9, 5), withdrawal(6, 5), incident(7, 5), b"junk", incident(8, node="X"), incident(20_000, 99), pattern(5_000),
+    incident(9, 5), withdrawal(6, 5, [9, 7]), incident(7, 5), b"junk", incident(8, node="X"), incident(20_000, 99), pattern(5_000),
 ]  # fmt: skip
 
 

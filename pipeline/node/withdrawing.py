@@ -1,0 +1,101 @@
+"""A survivor takes her consent back: her case's key goes, and an event has the hub take out all that was reported of it.
+
+The key's tombstone is safe on the disk before the event, so that whatever happens between, the case cannot be opened any
+more. The event names what was reported, by ids that say nothing of it; it travels in clear, since no key is left.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from pipeline.node.importers.base import Importer, Reject, Row, read
+from pipeline.node.importers.table import Table
+from pipeline.node.importing import digests
+from pipeline.node.journal import Journal
+from pipeline.node.node import Node
+from pipeline.node.record import Recorder
+from schemas.errors import BadInput
+from schemas.rows import read as read_row
+from schemas.wire import unframe
+
+NAMED = 1_000  # incidents that one event names; a case with more gets several
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """One case: its reference in hex, how many incidents of it were reported, and the number of the event that withdrew it.
+
+    `before` is whether that had been done before.
+    """
+
+    case_ref: str
+    incidents: int
+    event: int
+    before: bool
+
+
+@dataclass
+class _Case:
+    incidents: list[bytes]
+    withdrawn: int = 0
+
+
+def numbers_of(node: Node, importer: Importer, table: Table, wanted: Iterable[int], journal: Journal) -> list[int]:
+    """Return the numbers of the events that rows of a file became, rows counted from 1; BadInput where one became none."""
+    rows, digest_of = set(wanted), digests(node)
+    given = {digest_of(row): row.source.number for row in read(importer, table) if _among(row, rows)}
+    found = {given[entry.digest]: entry.sequence for entry in journal.read() if entry.digest in given}
+    if lacking := rows - found.keys():
+        raise BadInput(
+            f"Row {min(lacking)} of {table.path.name} is no event of {node.code}: count the rows from 1 below the line of "
+            "titles, and give the file as it was imported."
+        )
+    return sorted(found.values())
+
+
+def _among(row: Row | Reject, wanted: set[int]) -> TypeGuard[Row]:
+    return isinstance(row, Row) and row.source.number in wanted
+
+
+def withdraw(node: Node, journal: Journal, numbers: Iterable[int], step: Callable[[int], None]) -> list[Withdrawn]:
+    """Withdraw the cases of the events with these numbers, each case once; BadInput where an event is about no case.
+
+    `step` hears of each event of the journal that was read.
+    """
+    wanted, of_number = set(numbers), dict[int, bytes]()
+    cases: dict[bytes, _Case] = {}
+    for sequence, kind, event_id, case_ref in _of_cases(journal, step):
+        case = cases.setdefault(case_ref, _Case([]))
+        if kind == "IncidentReported":
+            case.incidents.append(event_id)
+        if kind == "ConsentWithdrawn":
+            case.withdrawn = sequence
+        if sequence in wanted:
+            of_number[sequence] = case_ref
+    if lacking := wanted - of_number.keys():
+        raise BadInput(
+            f"Event {min(lacking)} of {node.code} is about no case, or there is none of that number: `tocsin node status` "
+            "says which numbers there are."
+        )
+    chosen = sorted({of_number[number] for number in wanted})
+    found = [_withdrawn(node, journal, ref, cases[ref]) for ref in chosen]
+    journal.forget()
+    return found
+
+
+def _of_cases(journal: Journal, step: Callable[[int], None]) -> Iterator[tuple[int, str, bytes, bytes]]:
+    """Yield number, kind, id and case of each event about a case."""
+    for entry in journal.read():
+        step(1)
+        envelope = read_row(*unframe(entry.envelope))
+        if envelope["case_ref"] is not None:
+            yield entry.sequence, envelope["kind"], envelope["event_id"], envelope["case_ref"]
+
+
+def _withdrawn(node: Node, journal: Journal, case_ref: bytes, case: _Case) -> Withdrawn:
+    """Record the withdrawal of one case, unless that was done."""
+    if not case.withdrawn:
+        with Recorder(node, journal) as recorder:
+            for first in range(0, max(len(case.incidents), 1), NAMED):
+                recorder.withdraw(case_ref, case.incidents[first : first + NAMED])
+    return Withdrawn(case_ref.hex(), len(case.incidents), case.withdrawn or journal.last, bool(case.withdrawn))
