@@ -73,11 +73,15 @@ class Stage(Protocol[S]):
     """A pure fold over batches; see `refine` and `merge`.
 
     `side` is what the stage may look up but does not own (refine: the key ring); None where it needs nothing.
-    `step` may change `state` in place and returns it. `freeze` and `thaw` are the snapshot, equal to the fold of
+    `topics` are those that its outputs go to. `step` may change `state` in place and returns it. `freeze` and `thaw` are the snapshot, equal to the fold of
     all deltas.
     """
 
     name: str
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Return the topics of its outputs."""
 
     def empty(self, lane: str) -> S:
         """Return the state of a lane that has seen nothing."""

@@ -132,6 +132,14 @@ class Broker:
             raise NotYet("no leader")
         return await self._leader(topic, partition, until)
 
+    async def partitions(self, topic: str) -> list[int]:
+        """Return the numbers of a topic's partitions; none where there is no such topic."""
+        cluster = self._client.cluster
+        if cluster.partitions_for_topic(topic) is None:
+            self._client.add_topic(topic)
+            await self._client.force_metadata_update()
+        return sorted(cluster.partitions_for_topic(topic) or ())
+
     async def group_coordinator(self, group: str) -> int:
         """Return the node that keeps the group; it is asked for once, until `doubt_coordinator`."""
         if group not in self._groups:

@@ -86,9 +86,17 @@ class KafkaLane:
         if not self._membership.holds(*self._source):
             raise Fenced(f"{self._name} was taken away before it was opened; the worker begins anew.")
         await self._transactions.fence()
+        await self._settle()
         self._state = await self._rebuilt()
         await self._agree()
         return self._next
+
+    async def _settle(self) -> None:
+        """End what the broker has left open of this lane's transactions."""
+        topics = (*self._stage.topics, self._ledger[0])
+        count, how = await self._transactions.settle(self._membership.reader.group, topics)
+        if count:
+            self._settings.note("transaction_settled", lane=self._name, partitions=count, how=how)
 
     async def _rebuilt(self) -> Any:
         """Return the state after all that the ledger says is done; a snapshot that does not fit is thrown away."""

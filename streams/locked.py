@@ -22,6 +22,11 @@ class Locked(Stage[S]):
     def __init__(self, stage: Refusing[S], key: bytes) -> None:
         self._stage, self._key, self.name = stage, key, stage.name
 
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Return the stage's topics."""
+        return self._stage.topics
+
     def empty(self, lane: str) -> S:
         """Return the stage's empty state."""
         return self._stage.empty(lane)

@@ -31,10 +31,11 @@ from streams.duplicates import flag
 from streams.held import Held
 from streams.match import fit_incidents, fit_late_patterns
 from streams.names import Ints, Longs
+from streams.quarantine import TOPIC as QUARANTINE
 from streams.quarantine import failed, quarantined
 from streams.removals import blot, chosen, prepare
 from streams.runs import compact
-from streams.sharing import News, share
+from streams.sharing import News, share, topic_of
 
 SECRET_BYTES = 32
 
@@ -49,6 +50,7 @@ class Merge:
         if lacking:
             raise NotSetUp(f"No secret of 32 bytes for {', '.join(lacking)}: run tocsin up, which makes them.")
         self._secrets = {region.code: secrets[region.code] for region in regions()}
+        self.topics = (*(topic_of(region) for region in self._secrets), QUARANTINE)
 
     def empty(self, lane: str) -> Held:  # noqa: ARG002
         """Return the state of a lane that has seen nothing."""

@@ -14,12 +14,14 @@ import numpy as np
 from quality.rules import SUITE
 from schemas.keyring import Keyring
 from streams import dedupe, envelopes, refined
+from streams.accepted import TOPIC as ACCEPTED
 from streams.accepted import incident_output, pattern_output
 from streams.base import Outcome, Output, Records
 from streams.bodies import Opener, incidents, patterns, sealed
 from streams.dedupe import FAR, FORKED, NEW, REPEATED, Verdicts
 from streams.envelopes import INCIDENT, PATTERN, WITHDRAWAL, Envelopes
 from streams.names import Longs
+from streams.quarantine import TOPIC as QUARANTINE
 from streams.quarantine import failed, quarantined
 from streams.refined import REF_BYTES, Refined
 from streams.withdrawals import named, withdrawn_output
@@ -32,6 +34,7 @@ class Refine:
     """
 
     name = "refine"
+    topics = (ACCEPTED, QUARANTINE)
 
     def __init__(self, node: str, partitions: int, opened: Opener = sealed) -> None:
         self._node, self._partitions, self._opened = node, partitions, opened

@@ -94,8 +94,13 @@ class _Parcel:
         keys = np.concatenate(self.keys)
         bounds = np.arange(len(keys) + 1, dtype=np.int64) * 16
         return Output(
-            f"hub.{self.region}", np.zeros(len(keys), np.int32), Blob(keys.reshape(-1), bounds), joined(self.values)
+            topic_of(self.region), np.zeros(len(keys), np.int32), Blob(keys.reshape(-1), bounds), joined(self.values)
         )
+
+
+def topic_of(region: str) -> str:
+    """Return the topic of a region's hub."""
+    return f"hub.{region}"
 
 
 @lru_cache(maxsize=65_536)

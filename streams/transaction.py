@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from schemas.errors import Fenced, Retries, Stops, Unreachable
+from streams import stranded
 from streams.client import LOADING, Broker, NotYet, name_of, patiently
 from streams.protocol import EndTxn, Place, Produce, Producer, Reader, TxnOffsetCommit
 from streams.recordbatch import Draft
@@ -49,11 +50,21 @@ class Transactions:
     async def fence(self) -> None:
         """Become the one producer of this id: others are refused from now on, what they left open is ended.
 
-        When this returns, each transaction under this id has its marker in each partition that it touched.
+        When this returns, each transaction under this id has its marker in each partition that it touched, unless the
+        broker has forgotten some: `settle` ends those.
         """
         self._coordinator = await self._broker.transaction_coordinator(self._id)
         self._producer = await patiently(f"fencing {self._id}", self._init)
         self._sequences.clear()
+
+    async def settle(self, group: str, topics: Iterable[str]) -> tuple[int, str]:
+        """End what the broker has left open of the id's transactions, see `streams.stranded`; to be called after `fence`.
+
+        Return in how many partitions something was open, and how it was ended.
+        """
+        assert self._producer is not None, "fence first"
+        self._producer, count, how = await stranded.settle(self._broker, self._producer, group, topics)
+        return count, how
 
     async def _init(self) -> Producer:
         request = InitProducerIdRequest(self._id, int(1000 * self._timeout))

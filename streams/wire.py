@@ -169,3 +169,83 @@ class OffsetFetchRequestV7(RequestStruct):  # type: ignore[misc]
         ("require_stable", Boolean),
         TAGS,
     )
+
+
+class DescribeProducersResponseV0(Response):  # type: ignore[misc]
+    """Who has written to each partition; `first` is where the producer's open transaction begins, -1 where none is."""
+
+    API_KEY = 61
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        _by_topic(
+            ("partition", Int32),
+            ("error_code", Int16),
+            ("error_message", TEXT),
+            (
+                "producers",
+                CompactArray(
+                    ("producer_id", Int64),
+                    ("producer_epoch", Int32),
+                    ("last_sequence", Int32),
+                    ("last_timestamp", Int64),
+                    ("coordinator_epoch", Int32),
+                    ("first", Int64),
+                    TAGS,
+                ),
+            ),
+            TAGS,
+        ),
+        TAGS,
+    )
+
+
+class DescribeProducersRequestV0(RequestStruct):  # type: ignore[misc]
+    """The request as it goes over the wire."""
+
+    API_KEY = 61
+    API_VERSION = 0
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = DescribeProducersResponseV0
+    SCHEMA = Schema(_by_topic(Int32), TAGS)
+
+
+class WriteTxnMarkersResponseV1(Response):  # type: ignore[misc]
+    """What became of each marker."""
+
+    API_KEY = 27
+    API_VERSION = 1
+    SCHEMA = Schema(
+        (
+            "markers",
+            CompactArray(
+                ("producer_id", Int64),
+                _by_topic(("partition", Int32), ("error_code", Int16), TAGS),
+                TAGS,
+            ),
+        ),
+        TAGS,
+    )
+
+
+class WriteTxnMarkersRequestV1(RequestStruct):  # type: ignore[misc]
+    """The request as it goes over the wire."""
+
+    API_KEY = 27
+    API_VERSION = 1
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = WriteTxnMarkersResponseV1
+    SCHEMA = Schema(
+        (
+            "markers",
+            CompactArray(
+                ("producer_id", Int64),
+                ("producer_epoch", Int16),
+                ("committed", Boolean),
+                _by_topic(Int32),
+                ("coordinator_epoch", Int32),
+                TAGS,
+            ),
+        ),
+        TAGS,
+    )

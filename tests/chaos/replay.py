@@ -7,6 +7,7 @@ from kafka import KafkaProducer
 
 from infra import launcher, table, topics
 from pipeline.log import read
+from pipeline.log import topics as named
 from tests.chaos.nursery import Nursery
 from tests.chaos.rig import REGIONS, STAGES, Worker
 
@@ -18,9 +19,9 @@ class Second:
         self.data, self.nursery, self.patches = data, nursery, []
 
 
-def kept(kafka: str, nodes: list[str]) -> dict[str, list[tuple[bytes, bytes]]]:
-    """Return what the nodes' topics hold, in order."""
-    names = [f"{family}.{node}" for family in ("keys", "raw") for node in nodes]
+def kept(kafka: str) -> dict[str, list[tuple[bytes, bytes]]]:
+    """Return what the topics of all nodes hold, in order, also of those that a scenario has added."""
+    names = [*named(kafka, "keys."), *named(kafka, "raw.")]
     return {name: [(entry.key, entry.value or b"") for entry in read(kafka, name)] for name in names}
 
 
@@ -32,7 +33,8 @@ def replayed(world, nursery, records: dict[str, list[tuple[bytes, bytes]]], seco
     shutil.copytree(world.data / "regions", data / "regions")
     shutil.copy2(world.data / "ledger.key", data / "ledger.key")
     kafka = launcher.up(data).kafka
-    topics.ensure(kafka, table.expand(world.nodes, REGIONS))
+    nodes = [name.removeprefix("raw.") for name in records if name.startswith("raw.")]
+    topics.ensure(kafka, table.expand(nodes, REGIONS))
     producer = KafkaProducer(bootstrap_servers=kafka, linger_ms=20, batch_size=200_000)
     for name, values in records.items():
         for key, value in values:

@@ -99,7 +99,7 @@ def run(scenario: Scenario, seed: int, data: Path, counts: dict[str, int], rate:
         world.progress(120)
         world.drain()
         judged(world, result)
-        raw = replay.kept(world.kafka, world.nodes)
+        raw = replay.kept(world.kafka)
         world.down()
         result.checks["I8"] = replay.same_tables(world, oracle, raw)
         result.wrong += [f"I8: {line}" for line in result.checks["I8"]["wrong"]]

@@ -19,6 +19,7 @@ MARKERS = {kind: b"\x20\x00\x00\x00\x08\x00\x00\x00" + bytes([kind]) + b"\x0c" +
 
 OK, UNKNOWN_TOPIC, MOVED_LEADER, LOADING, NOT_COORDINATOR, FEW_REPLICAS = 0, 3, 6, 14, 16, 19
 ILLEGAL_GENERATION, UNKNOWN_MEMBER, OUT_OF_ORDER, BAD_EPOCH, BAD_STATE = 22, 25, 45, 47, 48
+OFFSETS = "__consumer_offsets", 0  # the log of all groups
 BAD_MAPPING, CONCURRENT, FENCED_INSTANCE, UNSTABLE, FENCED = 49, 51, 82, 88, 90
 
 
@@ -92,15 +93,19 @@ class Cluster:
         self.group, self.clock, self.most = group, clock, most
         self.logs, self.transactions, self.producers = defaultdict(Log), {}, {}
         self.offsets, self.pending, self.markers, self.next = {}, defaultdict(dict), deque(), 100
-        self.absent, self.applying = deque(), deque()
+        self.absent, self.applying, self.forgotten = deque(), deque(), 0
         self.doors = {
             0: self._produce,
             1: self._fetch,
             2: self._bounds,
             9: self._offset,
             22: self._fence,
+            24: self._add,
+            25: self._add_group,
             26: self._end,
+            27: self._marked,
             28: self._offsets,
+            61: self._producers,
         }
 
     def handle(self, request):
@@ -171,11 +176,8 @@ class Cluster:
         if isinstance(target, str):
             held = self.pending.pop((target, mine.producer), {})
             self.applying.append((target, held if mine.commits else {}))  # the group's state follows a little later
-        else:
-            self._close(self.logs[target], mine, epoch)
-        mine.left -= 1
-        if not mine.left:
-            mine.state, mine.ended, mine.places, mine.groups = "empty", mine.commits, {}, {}
+        self._close(self.logs[OFFSETS if isinstance(target, str) else target], mine, epoch)
+        self._done(mine)
 
     def apply(self):
         """Have the group's state follow the next of the markers that are in its log."""
@@ -189,6 +191,7 @@ class Cluster:
             log.aborted.append((mine.producer, first, log.end))
         raw = HEAD.pack(0, len(covered) + 9, -1, 2, calc_crc32c(covered)) + covered
         log.put(raw, mine.producer, 1, "commit" if mine.commits else "abort")
+        log.last[mine.producer] = epoch, 0, {}
 
     def expire(self):
         """End what nobody ended in time."""
@@ -196,6 +199,63 @@ class Cluster:
             if mine.state == "ongoing" and self.clock.now - mine.since > mine.timeout:
                 mine.epoch += 1
                 self._finish(mine, commits=False)
+
+    def forget(self, chance):
+        """Come up again: a partition whose leader is not known yet is taken for deleted, and its marker never written."""
+        left, self.markers = self.markers, deque()
+        for mine, epoch, target in left:
+            if chance.random() < 0.3:
+                self.markers.append((mine, epoch, target))
+                continue
+            self.forgotten += 1
+            self._done(mine)
+
+    def _done(self, mine):
+        mine.left -= 1
+        if not mine.left:
+            mine.state, mine.ended, mine.places, mine.groups = "empty", mine.commits, {}, {}
+
+    def _add(self, request):
+        mine = self._known(request)
+        places = [(topic, number) for topic, numbers in request._topics for number in numbers]
+        code = BAD_EPOCH if mine is None else self._begin(mine)
+        if not code:
+            mine.places |= dict.fromkeys(places, True)
+        return SimpleNamespace(errors=[(topic, [(number, code)]) for topic, number in places])
+
+    def _add_group(self, request):
+        mine = self._known(request)
+        code = BAD_EPOCH if mine is None else self._begin(mine)
+        if not code:
+            mine.groups[request._group_id] = True
+        return SimpleNamespace(error_code=code)
+
+    def _marked(self, request):
+        ((producer, epoch, commits, topics, _, _),) = request._markers
+        mine = SimpleNamespace(producer=producer, commits=commits)
+        for topic, numbers, _ in topics:
+            for number in numbers:
+                if (topic, number) == OFFSETS:
+                    groups = [group for group, p in self.pending if p == producer]
+                    self.applying.extend((group, self.pending.pop((group, producer))) for group in groups)
+                self._close(self.logs[topic, number], mine, epoch)
+        done = [(topic, [(number, 0, {}) for number in numbers], {}) for topic, numbers, _ in topics]
+        return SimpleNamespace(markers=[(producer, done, {})])
+
+    def _known(self, request):
+        mine = self.transactions.get(request._transactional_id)
+        return mine if mine and (mine.producer, mine.epoch) == (request._producer_id, request._producer_epoch) else None
+
+    def _producers(self, request):
+        found = []
+        for topic, numbers, _ in request._topics:
+            partitions = []
+            for number in numbers:
+                log = self.logs[topic, number]
+                known = [(p, epoch, -1, 0, 0, log.open.get(p, -1), {}) for p, (epoch, *_) in log.last.items()]
+                partitions.append((number, self._hiccup(MOVED_LEADER), "", known, {}))
+            found.append((topic, partitions, {}))
+        return SimpleNamespace(topics=found)
 
     # --- records ---
 
@@ -257,6 +317,9 @@ class Cluster:
         code = code or self._begin(mine)
         if not code:
             mine.groups[reader.group] = True
+            log = self.logs[OFFSETS]
+            log.open.setdefault(producer.id, log.end)
+            log.last[producer.id] = producer.epoch, 0, {}
             self.pending[reader.group, producer.id][topic, partition] = offset
         return SimpleNamespace(topics=[(topic, [(partition, code, {})], {})])
 

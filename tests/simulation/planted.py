@@ -8,7 +8,7 @@ import asyncio
 from aiokafka.protocol.commit import OffsetFetchRequest
 
 from schemas.errors import Fenced, Retries, Unreachable
-from streams import lane, lanes, ledger, ledgerlog, snapshot
+from streams import lane, lanes, ledger, ledgerlog, snapshot, stranded
 from streams.lane import KafkaLane
 from streams.lanes import Lanes
 from streams.ledger import Resolver
@@ -254,6 +254,24 @@ def _no_wait_for_batches():
 
     changes = [(Lanes, "_close_all", close_all), (KafkaLane, "_write_snapshot", save)]
     return [*changes, (snapshot, "fits", lambda saved, entry: None)]
+
+
+def _strands():
+    """What the broker has forgotten of a transaction stays open."""
+
+    async def settle(self):
+        pass
+
+    return [(KafkaLane, "_settle", settle)]
+
+
+def _aborts_what_is_committed():
+    """What the broker has forgotten is aborted, also where a part of it was committed."""
+
+    async def commits(broker, producer, place):
+        return False
+
+    return [(stranded, "_commits", commits)]
 
 
 def _other_ledger():

@@ -30,6 +30,7 @@ class Copy:
     """`sim.copied` gets the first record of each key, `sim.refused` the ones that begin with `!`, on which it fails."""
 
     name = "sim"
+    topics = ("sim.copied", "sim.refused")
 
     def empty(self, lane):
         return Seen()

@@ -55,6 +55,7 @@ class Weather:
     sleep: float
     churn: float
     hiccup: float
+    restart: float
     disk: float
 
     @classmethod
@@ -68,6 +69,7 @@ class Weather:
             sleep=pick((0.0, 0.01, 0.03)),
             churn=pick((0.0, 0.01, 0.04)),
             hiccup=pick((0.0, 0.0, 0.02, 0.05)),
+            restart=pick((0.0, 0.0, 0.01, 0.03)),
             disk=pick((0.0, 0.05, 0.3)),
         )
 
@@ -91,6 +93,9 @@ class Door:
 
     async def leader(self, topic, partition):
         return 0
+
+    async def partitions(self, topic):
+        return sorted(number for name, number in self._worker.world.cluster.logs if name == topic)
 
     async def group_coordinator(self, group):
         return 0
@@ -398,12 +403,27 @@ class World:
         elif (r := r - weather.hiccup) < 0:
             self.count("hiccup")
             self.cluster.absent.extend(chance.random() < 0.5 for _ in range(chance.randrange(1, 6)))
+        elif (r := r - weather.restart) < 0:
+            self._restart(workers)
         elif (r := r - 0.05) < 0:
             self._restore()
         elif (r := r - 0.05) < 0:
             self.seen.append(judge.look(self))
         elif (r := r - weather.disk * 0.1) < 0:
             chance.choice(self.disks).die_in = chance.randrange(12)
+
+    def _restart(self, workers):
+        """Have the broker come up anew: no connection outlasts that, and it forgets some of the markers it has yet to write."""
+        self.count("broker restarted")
+        for worker in workers:
+            self.kill(worker)
+        self.flying.clear()
+        self.late.clear()
+        before = self.cluster.forgotten
+        self.cluster.forget(self.chance)
+        self.say("restarts", self.cluster.forgotten - before)
+        if self.cluster.forgotten > before:
+            self.count("marker forgotten")
 
     def _sleep(self, worker):
         """Stop a process; its session ends, perhaps also its transaction, and it wakes to what it was doing."""

@@ -27,6 +27,7 @@ class Copy:
 
     def __init__(self, name, poison=b"", stuck=0):
         self.name, self.poison, self.stuck = name, poison, stuck
+        self.topics = (f"{name}.copied", f"{name}.refused")
 
     def empty(self, lane):
         return np.zeros(2, np.int64)

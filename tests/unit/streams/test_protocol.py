@@ -4,6 +4,7 @@ import asyncio
 import io
 
 import pytest
+from kafka.protocol.admin.transactions import DescribeProducersRequest, DescribeProducersResponse
 from kafka.protocol.consumer import OffsetFetchRequest, OffsetFetchResponse
 from kafka.protocol.producer import (
     EndTxnRequest,
@@ -13,11 +14,22 @@ from kafka.protocol.producer import (
     TxnOffsetCommitRequest,
     TxnOffsetCommitResponse,
 )
+from kafka.protocol.producer.transaction import WriteTxnMarkersRequest
 
 from schemas.errors import Stops
 from streams.client import Broker, name_of
-from streams.protocol import EndTxn, Produce, Producer, Reader, StableOffset, TxnOffsetCommit
+from streams.protocol import (
+    DescribeProducers,
+    EndTxn,
+    Produce,
+    Producer,
+    Reader,
+    StableOffset,
+    TxnOffsetCommit,
+    WriteTxnMarkers,
+)
 from streams.wire import (
+    DescribeProducersResponseV0,
     EndTxnResponseV5,
     OffsetFetchRequestV7,
     OffsetFetchResponseV7,
@@ -114,6 +126,42 @@ def test_the_next_producer_is_read_as_another_client_writes_it():
     theirs = EndTxnResponse(version=5, throttle_time_ms=0, error_code=0, producer_id=1 << 40, producer_epoch=6)
     answer = EndTxnResponseV5.decode(io.BytesIO(bytes(theirs.encode(version=5))))
     assert (answer.error_code, answer.producer_id, answer.producer_epoch) == (0, 1 << 40, 6)
+
+
+def test_producers_are_asked_for_as_another_client_asks():
+    topics = [
+        DescribeProducersRequest.TopicRequest(name="accepted", partition_indexes=[0, 3]),
+        DescribeProducersRequest.TopicRequest(name="quarantine", partition_indexes=[0]),
+    ]
+    ours = DescribeProducers([("accepted", 0), ("quarantine", 0), ("accepted", 3)]).prepare({61: (0, 0)})
+    assert ours.encode() == bytes(DescribeProducersRequest(version=0, topics=topics).encode(version=0))
+
+
+def test_producers_are_read_as_another_client_writes_them():
+    described = DescribeProducersResponse.TopicResponse
+    state = described.PartitionResponse.ProducerState(
+        producer_id=1 << 40,
+        producer_epoch=130,
+        last_sequence=4,
+        last_timestamp=-1,
+        coordinator_epoch=64,
+        current_txn_start_offset=794,
+    )
+    partition = described.PartitionResponse(
+        partition_index=3, error_code=0, error_message=None, active_producers=[state]
+    )
+    topic = described(name="accepted", partitions=[partition])
+    data = DescribeProducersResponse(version=0, throttle_time_ms=0, topics=[topic]).encode(version=0)
+    answer = DescribeProducersResponseV0.decode(io.BytesIO(bytes(data)))
+    assert answer.topics == [("accepted", [(3, 0, None, [(1 << 40, 130, 4, -1, 64, 794, {})], {})], {})]
+
+
+def test_markers_are_written_as_another_client_writes_them():
+    marker = WriteTxnMarkersRequest.WritableTxnMarker
+    topics = [marker.WritableTxnMarkerTopic(name="accepted", partition_indexes=[0, 3])]
+    theirs = marker(producer_id=7, producer_epoch=131, transaction_result=True, topics=topics, coordinator_epoch=64)
+    ours = WriteTxnMarkers(7, 131, 64, [("accepted", 0), ("accepted", 3)]).prepare({27: (1, 1)})
+    assert ours.encode() == bytes(WriteTxnMarkersRequest(version=1, markers=[theirs]).encode(version=1))
 
 
 @pytest.mark.parametrize(
