@@ -61,7 +61,13 @@ def test_a_command_in_a_block_could_be_run(page):
 def test_commands_are_shown():
     assert sum(len(list(lines(page))) for page in WRITTEN) > 10
     node = list(lines(ROOT / "docs" / "node.md"))
-    assert {line.split()[2] for line in node if line.startswith("tocsin node")} == {"init", "import", "sync", "status"}
+    assert {line.split()[2] for line in node if line.startswith("tocsin node")} == {
+        "init",
+        "import",
+        "withdraw",
+        "sync",
+        "status",
+    }
 
 
 @pytest.mark.parametrize(

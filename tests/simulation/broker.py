@@ -276,14 +276,16 @@ class Cluster:
         if code := self._hiccup(MOVED_LEADER):
             return code, -1
         mine, log = self.producers.get(producer), self.logs[place]
-        if mine is None or mine.epoch != epoch:
+        joins = self._open(log, producer, epoch)
+        if mine is None or (mine.epoch != epoch and not joins):
             return BAD_EPOCH, -1
         known_epoch, expected, recent = log.last.get(producer, (-1, 0, {}))
         if (epoch, sequence) in recent:
             return OK, recent[epoch, sequence]
-        if code := self._hiccup(FEW_REPLICAS) or self._begin(mine):
+        if code := self._hiccup(FEW_REPLICAS) or (OK if mine.epoch != epoch else self._begin(mine)):
             return code, -1
-        mine.places[place] = True
+        if mine.epoch == epoch:
+            mine.places[place] = True
         if sequence != (expected if known_epoch == epoch else 0):
             return OUT_OF_ORDER, -1
         base = log.put(data, producer, count, "data")
@@ -291,6 +293,10 @@ class Cluster:
         recent = {**(recent if known_epoch == epoch else {}), (epoch, sequence): base}
         log.last[producer] = epoch, sequence + count, dict(list(recent.items())[-5:])
         return OK, base
+
+    def _open(self, log, producer, epoch):
+        """Return whether a partition has a transaction of this epoch open: it takes what comes late until the marker is there."""
+        return producer in log.open and log.last.get(producer, (-1,))[0] == epoch
 
     def _fetch(self, request):
         ((topic, ((partition, position, _),)),) = request._topics
@@ -312,12 +318,13 @@ class Cluster:
         ((topic, ((partition, offset, *_),), *_),) = request._topics
         code = self._hiccup(NOT_COORDINATOR) or self.group.refuses(reader)
         mine = self.transactions.get(producer.transactional_id)
-        if not code and (mine is None or mine.producer != producer.id or mine.epoch != producer.epoch):
+        log = self.logs[OFFSETS]
+        late = mine is not None and mine.epoch != producer.epoch and self._open(log, producer.id, producer.epoch)
+        if not code and (mine is None or mine.producer != producer.id or (mine.epoch != producer.epoch and not late)):
             code = BAD_EPOCH
-        code = code or self._begin(mine)
+        code = code or (OK if late else self._begin(mine))
         if not code:
-            mine.groups[reader.group] = True
-            log = self.logs[OFFSETS]
+            mine.groups |= {} if late else {reader.group: True}
             log.open.setdefault(producer.id, log.end)
             log.last[producer.id] = producer.epoch, 0, {}
             self.pending[reader.group, producer.id][topic, partition] = offset
