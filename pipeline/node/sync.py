@@ -10,7 +10,7 @@ sentence.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice, takewhile
 from typing import Any, TypeVar
@@ -197,6 +197,8 @@ class _Broker:
 @contextmanager
 def _broker(kafka: str, node: Node) -> Iterator[_Broker]:
     """Yield a broker that has the node's topics, behind an idempotent producer."""
+    from kafka.errors import KafkaError
+
     logging.getLogger("kafka").setLevel(logging.CRITICAL + 1)
     with _answering(kafka):
         _check_topics(kafka, node)
@@ -205,7 +207,8 @@ def _broker(kafka: str, node: Node) -> Iterator[_Broker]:
     try:
         yield _Broker(kafka, producer, receipted, ends)
     finally:
-        producer.close(timeout=1)
+        with suppress(KafkaError):  # it flushes once more, and what is wrong was told already
+            producer.close(timeout=1)
 
 
 def _read(kafka: str, node: Node) -> tuple[Receipted, Ends]:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -189,7 +190,8 @@ class Feed(threading.Thread):
             except Exception:
                 self.again += 1
                 if producer is not None:
-                    producer.close(timeout=0)
+                    with suppress(Exception):  # it flushes what cannot be sent
+                        producer.close(timeout=0)
                 producer = None
                 if self.over.is_set():
                     raise

@@ -3,6 +3,7 @@ import socket
 import time
 
 import pytest
+from kafka.errors import KafkaTimeoutError
 
 from pipeline.node import sync as syncing
 from pipeline.node.entries import NotWritten
@@ -30,6 +31,18 @@ def test_what_is_no_broker_is_told_in_bounded_time(node, monkeypatch, silent, ka
     assert time.monotonic() - start < 15
     assert read(node) == Sent()
     gc.collect()  # kafka-python 3.0.12 leaves a pair of sockets open where it can't connect
+
+
+def test_a_producer_that_cannot_be_closed_does_not_hide_what_was_wrong(node, monkeypatch):
+    class Stuck:
+        def close(self, timeout):
+            raise KafkaTimeoutError("Timeout waiting for future")
+
+    monkeypatch.setattr(syncing, "_check_topics", lambda kafka, node: None)
+    monkeypatch.setattr(syncing, "_read", lambda kafka, node: (None, syncing.Ends()))
+    monkeypatch.setattr(syncing, "_producer", lambda kafka, node: Stuck())
+    with pytest.raises(Unreachable, match="as it was told"), syncing._broker("kafka:9092", node):
+        raise Unreachable("as it was told")
 
 
 class Log:
