@@ -170,6 +170,22 @@ def check(expected: dict[str, Any], accepted: int) -> None:
     print("  equal in each of the 6 hubs: none lost, none doubled")
 
 
+def withdraw_one(node: str) -> None:
+    """Withdraw the case of the node's last event, and see that its rows, and no others, leave the tables."""
+    before, number = held(), json.loads(tocsin("node", "status", "--node", node, "--json").splitlines()[-1])["last"]
+    done = tocsin("node", "withdraw", "--event", str(number), "--node", node, "--yes", "--json")
+    (case,) = json.loads(done.splitlines()[-1])["withdrawn"]
+    print(f"  {node}: event {case['event']} withdraws a case; its key is destroyed here")
+    print("  " + tocsin("node", "sync", "--node", node).strip())
+    for stage in STAGES:
+        tocsin("worker", stage, "--until-idle", "2")
+    after = held()
+    left = {region: rows - after["incidents"][region] for region, rows in before["incidents"].items()}
+    if after["patterns"] != before["patterns"] or set(left.values()) != {0, case["incidents"]}:
+        raise Failed(f"before the withdrawal the tables held {before}, after it {after}")
+    print("  its row has left every hub that held it, with the file; no other row has")
+
+
 def run() -> None:
     """The demonstration itself."""
     expected = count(DATA / "files" / FILES[0], DATA / "files" / FILES[1])
@@ -207,6 +223,8 @@ def run() -> None:
     with step("What became of one event: tocsin why"):
         first = json.loads(tocsin("tap", "raw.MONUSCO", "--limit", "1", "--json").splitlines()[0])
         tocsin("why", first["event_id"], show=True)
+    with step("A survivor takes her consent back: tocsin node withdraw"):
+        withdraw_one("MONUSCO")
     with step("The audit: every table against the rules, by Great Expectations"):
         tocsin("audit", "--allow-empty", show=True)
 

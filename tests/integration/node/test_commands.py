@@ -72,3 +72,21 @@ def test_a_node_imports_light(rows):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.strip().split("\n")[-1] == "[]", done.stderr
+
+
+def test_a_case_is_withdrawn_by_its_row_and_without_a_terminal_only_by_yes(desk, rows):
+    desk.init("SYN-7")
+    file = rows(3)
+    desk.run("import", file, "--node", "SYN-7")
+    status, said, _ = desk.run("withdraw", file, "--row", "2", "--node", "SYN-7")
+    assert (status, "add --yes" in said) == (65, True)
+    status, said, line = desk.run("withdraw", file, "--row", "2", "--node", "SYN-7", "--yes", "--json")
+    assert status == 0, said
+    [one] = line["withdrawn"]
+    assert (line["node"], one["incidents"], one["event"], one["before"]) == ("SYN-7", 1, 4, False)
+    status, said, line = desk.run("withdraw", "--event", "2", "--node", "SYN-7", "--yes", "--json")
+    assert (status, line["withdrawn"]) == (0, [one | {"before": True}])
+    assert "had been withdrawn before, by event 4" in said
+    assert desk.run("status", "--node", "SYN-7", "--json")[2]["last"] == 4
+    status, said, _ = desk.run("withdraw", file, "--row", "9", "--node", "SYN-7", "--yes")
+    assert (status, "Row 9 of rows.json is no event of SYN-7" in said) == (65, True)
