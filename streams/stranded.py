@@ -35,6 +35,10 @@ class Torn(Stops):
     exit_code = 70
 
 
+class Unseen(Stops):
+    """A worker may not see a topic that it writes to."""
+
+
 @dataclass(frozen=True)
 class Held:
     """What a partition knows of a producer: its newest epoch there, whether a transaction is open, and by which coordinator."""
@@ -99,6 +103,11 @@ async def _held_at(broker: Broker, producer: Producer, node: int, places: list[P
             if code in ledgerlog.MOVED | LOADING:
                 await broker.refresh()
                 raise NotYet(name_of(code))
+            if code in HIDDEN and topic != OFFSETS:
+                raise Unseen(
+                    f"The broker's access list hides {topic} from the worker that writes it, which must see whether a "
+                    "transaction of its own is open there: give it the right Read on the topic."
+                )
             if code and code not in HIDDEN:
                 raise Unreachable(f"The producers of {topic}-{number} cannot be asked for ({name_of(code)}).")
             for known, epoch, _, _, coordinator, first, _ in producers:

@@ -5,7 +5,7 @@ import pytest
 
 from schemas.errors import Unreachable
 from streams.protocol import Producer
-from streams.stranded import Held, Torn, _commit, offsets_partition
+from streams.stranded import OFFSETS, Held, Torn, Unseen, _commit, _held, offsets_partition
 
 
 # Java: "".hashCode() is 0, "hello".hashCode() 99162322, "polygenelubricants".hashCode() the smallest int there is.
@@ -29,3 +29,22 @@ def test_a_marker_that_is_refused_is_told(code, error, told):
     held = {("hub.sahel", 3): Held(4, True, 60)}
     with pytest.raises(error, match=told):
         asyncio.run(_commit(Door(), Producer("lane", 7, 9), 5, held))
+
+
+@pytest.mark.parametrize(("topic", "told"), [("hub.sahel", True), (OFFSETS, False)])
+def test_a_topic_that_a_worker_writes_and_may_not_see_stops_it(topic, told):
+    class Door:
+        async def leader(self, topic, partition):
+            return 0
+
+        async def ask(self, node, request):
+            return SimpleNamespace(topics=[(topic, [(3, 29, None, [], {})], {})])
+
+    async def held():
+        return await _held(Door(), Producer("lane", 7, 9), [(topic, 3)])
+
+    if told:
+        with pytest.raises(Unseen, match="give it the right Read"):
+            asyncio.run(held())
+    else:
+        assert asyncio.run(held()) == {}
