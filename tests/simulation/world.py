@@ -373,6 +373,8 @@ class World:
             return False
         if any(w.owner.ready or w.owner.asleep for w in self.workers.values()):
             return False
+        if any(log.open for log in self.cluster.logs.values()):
+            return False  # what the broker has forgotten is not ended yet
         return all(self.cluster.offsets.get((NAME, place)) == self.inputs[place].end for place in self.places)
 
     def _turn(self):
