@@ -30,6 +30,8 @@ def main() -> int:
     asked = parser.parse_args()
     names = list(known) if asked.scenario == "all" else asked.scenario.split(",")
     home = asked.data or Path(tempfile.mkdtemp(prefix="chaos-"))
+    if old := [name for name in names if (home / name).exists()]:
+        parser.error(f"{home / old[0]} holds a world already, and a new one is not to mix with it; take it away first")
     results = []
     for name in names:
         scenario, data = known[name], home / name
