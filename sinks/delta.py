@@ -81,15 +81,20 @@ class Commits:
         """Return the objects under the table's path that no version names from here on.
 
         Those that were taken out, and those of attempts that were never committed: their range begins before the
-        position, so nobody can commit them any more, however late it wakes.
+        position, so nobody can commit them any more, however late it wakes. Of files that another program wrote only
+        those that the table's log has taken out.
         """
         position, named = self.position(), {file.name for file in self.files()}
-        found = []
-        for path in self.store.list(f"{self.path}/part-"):
-            held = Range.of(path)
-            if held and path.rsplit("/", 1)[-1] not in named and held.start < position and held.upto <= position:
-                found.append(path)
-        return found
+        there = {path.rsplit("/", 1)[-1]: path for path in self.store.list(f"{self.path}/part-")}
+        ranges = {name: Range.of(name) for name in there.keys() - named}
+        ours = [name for name, held in ranges.items() if held and held.start < position and held.upto <= position]
+        others = {name for name, held in ranges.items() if held is None}
+        return [there[name] for name in (*ours, *(others & self._taken_out() if others else ()))]
+
+    def _taken_out(self) -> set[str]:
+        """Return the names of the files that the table's log has taken out."""
+        with _answering(self.store, self.path):
+            return set(self._handle.vacuum(0, dry_run=True, enforce_retention_duration=False))
 
     def commit(self, start: int, end: int, change: Change) -> None:
         """Commit what `[start, end)` changes once, whatever becomes of the answers; it may be nothing but the position.
@@ -108,6 +113,7 @@ class Commits:
             self._reload()
             if self._settled(start, end):
                 return
+            self._unchanged(change)
         raise self._silence() from failure
 
     def _attempt(self, start: int, end: int, change: Change) -> Exception | None:
@@ -115,7 +121,8 @@ class Commits:
         # A commit is refused if the same application transaction was committed after this handle was loaded.
         properties = CommitProperties(
             custom_metadata={"tocsin": self.lane | {"start": start, "end": end}},
-            max_commit_retries=ATTEMPTS,
+            # To deltalake this is an append, which fits on any version; what takes files out fits on the one it has seen.
+            max_commit_retries=0 if change.removed else ATTEMPTS,
             app_transactions=[Transaction(self.app, end)],
         )
         try:
@@ -150,6 +157,11 @@ class Commits:
         if self.position() not in (start, end):
             raise self._overtaken()
         return self.position() == end
+
+    def _unchanged(self, change: Change) -> None:
+        """Refuse a change of files that are not the table's any more: their rows stand in another file now."""
+        if set(change.removed) - set(self.files()):
+            raise Unreachable(f"another program has rewritten {self.path} meanwhile; the worker begins anew")
 
     def _overtaken(self) -> Fenced:
         return Fenced(

@@ -4,7 +4,7 @@ No minima, maxima, page indexes or bloom filters of what could identify somebody
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, reduce
 from typing import Any
 
@@ -50,6 +50,12 @@ class Range:
         """Return the range in a file's name; None if the sink did not write the file."""
         found = _NAME.fullmatch(name.rsplit("/", 1)[-1])
         return cls(*(int(number or 0) for number in found.groups())) if found else None
+
+
+def name_without(name: str, upto: int) -> str:
+    """Return the name of the file that stands for another one, without what was removed before offset `upto`."""
+    held = Range.of(name)
+    return replace(held, upto=upto).name if held else f"{name.removesuffix('.parquet')}-{upto:020d}.parquet"
 
 
 @cache

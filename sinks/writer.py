@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -135,7 +134,7 @@ class DeltaSink:
             content = parquet.without(one.table, content if new.all() else content.filter(pa.array(new)), gone)
         if not content.num_rows:
             return (), 0
-        return (self._put(one, parquet.Range(self._partition, start, end), content),), content.num_rows
+        return (self._put(one, parquet.Range(self._partition, start, end).name, content),), content.num_rows
 
     def _exchanged(self, one: Commits, end: int, gone: pa.Array, added: tuple[DataFile, ...]) -> Change:
         """Return what the next commit changes: the files `added`, and each with rows of those `gone` for one without."""
@@ -146,18 +145,16 @@ class DeltaSink:
             rests = list(readers.map(lambda file: parquet.rest(one.table, one.read(file), gone), files))
         changed = [(file, rest) for file, rest in zip(files, rests, strict=True) if rest is not None]
         for file, rest in changed:
-            held = parquet.Range.of(file.name)
-            assert held, f"{one.path}/{file.name} was written by no sink"
-            added += (self._put(one, replace(held, upto=end), rest),) if rest.num_rows else ()
+            added += (self._put(one, parquet.name_without(file.name, end), rest),) if rest.num_rows else ()
         return Change(added, tuple(file for file, _ in changed))
 
-    def _put(self, one: Commits, held: parquet.Range, content: pa.Table) -> DataFile:
+    def _put(self, one: Commits, name: str, content: pa.Table) -> DataFile:
         with self._timed("file"):
             data = parquet.file(one.table, content)
         with self._timed("upload"):
-            self._store.put(f"{one.path}/{held.name}", data)
+            self._store.put(f"{one.path}/{name}", data)
         self._reached(f"uploaded {one.path}")
-        return DataFile(held.name, data.nbytes)
+        return DataFile(name, data.nbytes)
 
     def _commit(self, one: Commits, end: int, change: Change) -> int:
         if one.position() >= end:

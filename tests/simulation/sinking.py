@@ -222,7 +222,12 @@ def _rest(table, offsets, gone):
 def in_memory():
     """Let the sink's modules use handles in memory within the block."""
     parquet = SimpleNamespace(
-        rows=lambda table, found: pa.table(found), file=_file, Range=writer.parquet.Range, without=_without, rest=_rest
+        rows=lambda table, found: pa.table(found),
+        file=_file,
+        Range=writer.parquet.Range,
+        without=_without,
+        rest=_rest,
+        name_without=writer.parquet.name_without,
     )
     changes = [
         (delta, "_opened", lambda place, path, table: Handle(place, path)),

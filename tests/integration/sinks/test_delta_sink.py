@@ -12,7 +12,7 @@ from sinks.parquet import Range
 from sinks.tables import of_topic, table
 from sinks.writer import DeltaSink
 from tests.conformance.hub_events import batch, incident, link, octets, quarantined, removal
-from tests.conformance.sink import Crash, SinkCase, log_of
+from tests.conformance.sink import Crash, SinkCase, expected, log_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 NUMBERS = count()
@@ -150,6 +150,45 @@ def test_what_a_crash_leaves_of_a_removed_incident_goes_when_the_sink_is_opened_
     sink = DeltaSink(store, topic, 0)
     if sink.position() < 41:
         sink.write(batch(topic, log, 40, 41))
+    assert not holding(store, path, 4)
+
+
+def compacted(store, path):
+    """Have another program put all files of a table into one."""
+    assert DeltaTable(store.uri(path), storage_options=store.delta_options()).optimize.compact()["numFilesAdded"] == 1
+
+
+def test_a_removed_incident_leaves_also_a_file_that_another_program_wrote(store):
+    topic, log = place(), log_of(40) | {40: removal(4), 41: removal(7)}
+    path = paths(topic)["incidents"]
+    sink = DeltaSink(store, topic, 0)
+    for end in (20, 40):
+        sink.write(batch(topic, log, sink.position(), end))
+    compacted(store, path)
+    for end in (41, 42):
+        sink = DeltaSink(store, topic, 0)
+        sink.write(batch(topic, log, sink.position(), end))
+        assert not holding(store, path, 4)
+    assert len(rows_of(store, topic)["incidents"]) == expected(40)["incidents"] - 2
+    assert len([name for name in store.list(path) if name.endswith(".parquet")]) == 1
+
+
+def test_a_table_that_another_program_rewrites_during_a_removal_is_begun_anew(store):
+    topic, log = place(), log_of(40) | {40: removal(4)}
+    path, done = paths(topic)["incidents"], []
+
+    def reached(name):
+        if name == f"uploaded {path}" and not done:
+            done.append(compacted(store, path))
+
+    sink = DeltaSink(store, topic, 0)
+    for end in (20, 40):
+        sink.write(batch(topic, log, sink.position(), end))
+    with pytest.raises(Retries, match="rewritten"):
+        DeltaSink(store, topic, 0, reached=reached).write(batch(topic, log, 40, 41))
+    DeltaSink(store, topic, 0).write(batch(topic, log, 40, 41))
+    found = rows_of(store, topic)["incidents"]
+    assert len(set(found)) == len(found) == expected(40)["incidents"] - 1
     assert not holding(store, path, 4)
 
 
