@@ -49,11 +49,12 @@ class Held:
 
 
 def offsets_partition(group: str, count: int) -> int:
-    """Return the partition of `__consumer_offsets`, of `count`, that keeps a group: Java's hash of its name, without sign."""
+    """Return the partition of `__consumer_offsets`, of `count`, that keeps a group: by Java's hash of its name, made positive."""
     number = 0
     for letter in group:
         number = (31 * number + ord(letter)) & 0xFFFFFFFF
-    return (number & 0x7FFFFFFF) % count
+    signed = number - (number >> 31 << 32)
+    return 0 if signed == -(1 << 31) else abs(signed) % count
 
 
 async def settle(broker: Broker, producer: Producer, group: str, topics: Iterable[str]) -> tuple[Producer, int, str]:
@@ -70,7 +71,8 @@ async def settle(broker: Broker, producer: Producer, group: str, topics: Iterabl
     if not stranded:
         return producer, 0, ""
     epoch = max(held[place].epoch for place in stranded)
-    marked = [place for place, one in held.items() if not one.open and one.epoch > epoch]
+    # A commit's marker has the epoch after its transaction's; what has a later one has seen others since.
+    marked = [place for place, one in held.items() if not one.open and one.epoch == epoch + 1]
     commits = bool(marked) and await _commits(broker, producer, marked[0])
     if commits:
         await _commit(broker, producer, epoch + 1, {place: held[place] for place in stranded})

@@ -11,7 +11,14 @@ from streams.stranded import OFFSETS, Held, Torn, Unseen, _commit, _held, offset
 # Java: "".hashCode() is 0, "hello".hashCode() 99162322, "polygenelubricants".hashCode() the smallest int there is.
 @pytest.mark.parametrize(
     ("group", "count", "partition"),
-    [("", 50, 0), ("hello", 50, 22), ("hello", 1, 0), ("polygenelubricants", 50, 0), ("tocsin.refine", 8, 3)],
+    [
+        ("", 50, 0),
+        ("hello", 50, 22),
+        ("hello", 1, 0),
+        ("polygenelubricants", 50, 0),
+        ("tocsin.refine", 8, 3),
+        ("tocsin.merge", 8, 6),
+    ],
 )
 def test_the_partition_of_a_group_is_that_of_the_broker(group, count, partition):
     assert offsets_partition(group, count) == partition
