@@ -6,23 +6,16 @@ member id and instance id, and the broker refuses all but the present reader. Wi
 EndTxn 5 (KIP-890) the broker adds to the transaction what is written, unasked, and each end gives the producer a new
 epoch: a request that comes late, after its transaction's marker, is refused instead of opening a transaction that nobody
 ends. OffsetFetch version 7 asks for stable offsets: a broker that still applies a transaction's end says so, instead
-of giving the offset from before it. DescribeProducers (KIP-664) tells whether a transaction is open, WriteTxnMarkers ends it in a partition. How they lie on the wire: `streams.wire`.
+of giving the offset from before it. How they lie on the wire: `streams.wire`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.protocol.api import Request
 
-from streams.wire import (
-    DescribeProducersRequestV0,
-    EndTxnRequestV5,
-    OffsetFetchRequestV7,
-    ProduceRequestV12,
-    TxnOffsetCommitRequestV5,
-    WriteTxnMarkersRequestV1,
-)
+from streams.wire import EndTxnRequestV5, OffsetFetchRequestV7, ProduceRequestV12, TxnOffsetCommitRequestV5
 
 Place = tuple[str, int]
 
@@ -118,40 +111,3 @@ class StableOffset(Request[OffsetFetchRequestV7]):  # type: ignore[misc]
     def build(self, request_struct_class: type[OffsetFetchRequestV7]) -> OffsetFetchRequestV7:
         """Return the struct in the one version there is."""
         return request_struct_class(self._group, self._topics, True, {})
-
-
-class DescribeProducers(Request[DescribeProducersRequestV0]):  # type: ignore[misc]
-    """Ask who has written to partitions that one node leads, and with a transaction open."""
-
-    API_KEY = 61
-
-    def __init__(self, places: Iterable[Place]) -> None:
-        """Keep what is asked; a broker older than 2.8 does not know the request."""
-        self._topics: list[Any] = [(topic, partitions, {}) for topic, partitions in by_topic(places).items()]
-
-    def build(self, request_struct_class: type[DescribeProducersRequestV0]) -> DescribeProducersRequestV0:
-        """Return the struct in the one version there is."""
-        return request_struct_class(self._topics, {})
-
-
-class WriteTxnMarkers(Request[WriteTxnMarkersRequestV1]):  # type: ignore[misc]
-    """Commit what a producer has open in partitions that one node leads: what else only the coordinator does."""
-
-    API_KEY = 27
-
-    def __init__(self, producer_id: int, epoch: int, coordinator_epoch: int, places: Iterable[Place]) -> None:
-        """Keep what is to be sent: the markers' `epoch` is the one after the open transaction's."""
-        topics: list[Any] = [(topic, partitions, {}) for topic, partitions in by_topic(places).items()]
-        self._markers: list[Any] = [(producer_id, epoch, True, topics, coordinator_epoch, {})]
-
-    def build(self, request_struct_class: type[WriteTxnMarkersRequestV1]) -> WriteTxnMarkersRequestV1:
-        """Return the struct in the one version there is."""
-        return request_struct_class(self._markers, {})
-
-
-def by_topic(places: Iterable[Place]) -> dict[str, list[int]]:
-    """Return the partitions of each topic."""
-    topics: dict[str, list[int]] = {}
-    for topic, partition in places:
-        topics.setdefault(topic, []).append(partition)
-    return topics

@@ -20,7 +20,8 @@ from aiokafka.protocol.transaction import AddOffsetsToTxnRequest, AddPartitionsT
 from schemas.errors import Stops, Unreachable
 from streams import ledgerlog
 from streams.client import LOADING, Broker, NotYet, name_of, patiently
-from streams.protocol import DescribeProducers, EndTxn, Place, Producer, WriteTxnMarkers, by_topic
+from streams.markers import DescribeProducers, WriteTxnMarkers, by_topic
+from streams.protocol import EndTxn, Place, Producer
 
 OFFSETS = "__consumer_offsets"
 CONCURRENT = 51

@@ -12,7 +12,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Ne
 
 from schemas.columns import Blob
 from streams.client import Broker
-from streams.protocol import WriteTxnMarkers
+from streams.markers import WriteTxnMarkers
 from streams.recordbatch import drafts
 from streams.transaction import Transactions
 

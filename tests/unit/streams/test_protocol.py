@@ -18,18 +18,9 @@ from kafka.protocol.producer.transaction import WriteTxnMarkersRequest
 
 from schemas.errors import Stops
 from streams.client import Broker, name_of
-from streams.protocol import (
-    DescribeProducers,
-    EndTxn,
-    Produce,
-    Producer,
-    Reader,
-    StableOffset,
-    TxnOffsetCommit,
-    WriteTxnMarkers,
-)
+from streams.markers import DescribeProducers, DescribeProducersResponseV0, WriteTxnMarkers
+from streams.protocol import EndTxn, Produce, Producer, Reader, StableOffset, TxnOffsetCommit
 from streams.wire import (
-    DescribeProducersResponseV0,
     EndTxnResponseV5,
     OffsetFetchRequestV7,
     OffsetFetchResponseV7,
