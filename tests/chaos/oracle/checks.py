@@ -12,7 +12,7 @@ from tests.chaos.oracle.book import mint
 from tests.chaos.oracle.expect import INCIDENT, PATTERN
 
 # A sink with all tables at work holds a few connections for each; the system's usual limit is 1,024.
-RSS_BYTES, DESCRIPTORS, GROWTH = 1_500_000_000, 600, 24
+RSS_BYTES, DESCRIPTORS, GROWTH = 1_500_000_000, 400, 24
 PROGRESS_SECONDS = 60.0
 Book = sqlite3.Connection
 
