@@ -73,8 +73,8 @@ class Stage(Protocol[S]):
     """A pure fold over batches; see `refine` and `merge`.
 
     `side` is what the stage may look up but does not own (refine: the key ring); None where it needs nothing.
-    `topics` are those that its outputs go to. `step` may change `state` in place and returns it. `freeze` and `thaw` are the snapshot, equal to the fold of
-    all deltas.
+    `topics` are those that its outputs go to. `step` may change `state` in place and returns it. `freeze` and `thaw`
+    are the snapshot, equal to the fold of all deltas.
     """
 
     name: str

@@ -6,7 +6,7 @@ aiokafka's producer repeats a request whose answer was lost. Within a transactio
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -30,11 +30,16 @@ NEWER = {
     120: "TransactionAbortable",
 }
 LOADING = frozenset({14, 15, 16})  # coordinator: loads, not available, moved
+CONCURRENT = 51  # the markers of the transaction before are still being written
 NO_TOPIC = 3
 
 
 class TooOld(Stops):
     """The broker does not know a request that a worker needs."""
+
+
+class Forbidden(Stops):
+    """The broker's access list does not allow what a worker must do."""
 
 
 class NotYet(Retries):
@@ -165,3 +170,11 @@ class Broker:
                 raise Unreachable(f"Kafka at {self.kafka} names no coordinator for {key} ({error!r}).") from error
 
         return await patiently(f"coordinator of {key}", look_up)
+
+
+async def by_leader(broker: Broker, places: Iterable[tuple[str, int]]) -> dict[int, list[tuple[str, int]]]:
+    """Return the partitions that each node leads."""
+    nodes: dict[int, list[tuple[str, int]]] = {}
+    for place in places:
+        nodes.setdefault(await broker.leader(*place), []).append(place)
+    return nodes

@@ -100,7 +100,7 @@ class DescribeProducers(Request[DescribeProducersRequestV0]):  # type: ignore[mi
 
     def __init__(self, places: Iterable[Place]) -> None:
         """Keep what is asked; a broker older than 2.8 does not know the request."""
-        self._topics: list[Any] = [(topic, partitions, {}) for topic, partitions in by_topic(places).items()]
+        self._topics = _listed(places)
 
     def build(self, request_struct_class: type[DescribeProducersRequestV0]) -> DescribeProducersRequestV0:
         """Return the struct in the one version there is."""
@@ -114,8 +114,7 @@ class WriteTxnMarkers(Request[WriteTxnMarkersRequestV1]):  # type: ignore[misc]
 
     def __init__(self, producer_id: int, epoch: int, coordinator_epoch: int, places: Iterable[Place]) -> None:
         """Keep what is to be sent: the markers' `epoch` is the one after the open transaction's."""
-        topics: list[Any] = [(topic, partitions, {}) for topic, partitions in by_topic(places).items()]
-        self._markers: list[Any] = [(producer_id, epoch, True, topics, coordinator_epoch, {})]
+        self._markers: list[Any] = [(producer_id, epoch, True, _listed(places), coordinator_epoch, {})]
 
     def build(self, request_struct_class: type[WriteTxnMarkersRequestV1]) -> WriteTxnMarkersRequestV1:
         """Return the struct in the one version there is."""
@@ -128,3 +127,7 @@ def by_topic(places: Iterable[Place]) -> dict[str, list[int]]:
     for topic, partition in places:
         topics.setdefault(topic, []).append(partition)
     return topics
+
+
+def _listed(places: Iterable[Place]) -> list[Any]:
+    return [(topic, partitions, {}) for topic, partitions in by_topic(places).items()]

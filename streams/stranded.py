@@ -19,12 +19,11 @@ from aiokafka.protocol.transaction import AddOffsetsToTxnRequest, AddPartitionsT
 
 from schemas.errors import Stops, Unreachable
 from streams import ledgerlog
-from streams.client import LOADING, Broker, NotYet, name_of, patiently
+from streams.client import CONCURRENT, LOADING, Broker, Forbidden, NotYet, by_leader, name_of, patiently
 from streams.markers import DescribeProducers, WriteTxnMarkers, by_topic
 from streams.protocol import EndTxn, Place, Producer
 
 OFFSETS = "__consumer_offsets"
-CONCURRENT = 51
 HIDDEN = frozenset({29})  # the access list does not let a worker read there
 CLUSTER = frozenset({31})  # it does not let a worker write markers
 LOOK_BACK = 1_000  # offsets, doubled until the marker is found
@@ -34,10 +33,6 @@ class Torn(Stops):
     """The broker has committed a part of a transaction and forgotten the rest, and a worker may not mend it."""
 
     exit_code = 70
-
-
-class Unseen(Stops):
-    """A worker may not see a topic that it writes to."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +81,9 @@ async def settle(broker: Broker, producer: Producer, group: str, topics: Iterabl
 async def _held(broker: Broker, producer: Producer, places: Iterable[Place]) -> dict[Place, Held]:
     """Return what each partition that knows the producer knows of it."""
     found: dict[Place, Held] = {}
-    for node, mine in (await _by_leader(broker, places)).items():
+    for node, mine in (await by_leader(broker, places)).items():
         found |= await patiently(f"producers of {mine[0][0]}", partial(_held_at, broker, producer, node, mine))
     return found
-
-
-async def _by_leader(broker: Broker, places: Iterable[Place]) -> dict[int, list[Place]]:
-    nodes: dict[int, list[Place]] = {}
-    for place in places:
-        nodes.setdefault(await broker.leader(*place), []).append(place)
-    return nodes
 
 
 async def _held_at(broker: Broker, producer: Producer, node: int, places: list[Place]) -> dict[Place, Held]:
@@ -107,7 +95,7 @@ async def _held_at(broker: Broker, producer: Producer, node: int, places: list[P
                 await broker.refresh()
                 raise NotYet(name_of(code))
             if code in HIDDEN and topic != OFFSETS:
-                raise Unseen(
+                raise Forbidden(
                     f"The broker's access list hides {topic} from the worker that writes it, which must see whether a "
                     "transaction of its own is open there: give it the right Read on the topic."
                 )
@@ -149,7 +137,7 @@ async def _newest_marker(broker: Broker, producer: Producer, place: Place, posit
 async def _commit(broker: Broker, producer: Producer, epoch: int, held: Mapping[Place, Held]) -> None:
     """Write a commit into each partition. Torn where that is not allowed."""
     coordinator = max(one.coordinator for one in held.values())
-    for node, places in (await _by_leader(broker, held)).items():
+    for node, places in (await by_leader(broker, held)).items():
         answer = await broker.ask(node, WriteTxnMarkers(producer.id, epoch, coordinator, places))
         for _, topics, _ in answer.markers:
             for topic, partitions, _ in topics:

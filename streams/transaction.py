@@ -13,13 +13,12 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from schemas.errors import Fenced, Retries, Stops, Unreachable
 from streams import stranded
-from streams.client import LOADING, Broker, NotYet, name_of, patiently
+from streams.client import CONCURRENT, LOADING, Broker, Forbidden, NotYet, by_leader, name_of, patiently
 from streams.protocol import EndTxn, Place, Produce, Producer, Reader, TxnOffsetCommit
 from streams.recordbatch import Draft
 
 Batches = Mapping[Place, Sequence[Draft]]
 
-CONCURRENT = 51  # the markers of the transaction before are still being written
 FEW_REPLICAS = 19  # also where the broker could not ask the transaction's coordinator
 NOT_NOW = LOADING | {CONCURRENT, FEW_REPLICAS}  # nothing was done: the same request goes again
 REFUSED = frozenset({22, 25, 47, 48, 82, 90})  # generation, member, epoch, state, instance, producer: not ours any more
@@ -31,10 +30,6 @@ FORBIDDEN = frozenset({29, 30, 53})
 
 class TooLarge(Stops):
     """A record batch is longer than the topic allows."""
-
-
-class Forbidden(Stops):
-    """The broker's access list does not allow what a worker must do."""
 
 
 class Transactions:
@@ -128,7 +123,9 @@ class Transactions:
 
         async def attempt() -> None:
             later: set[int] = set()
-            for node, places in (await self._by_leader(place for place in sealed if place not in ends)).items():
+            for node, places in (
+                await by_leader(self._broker, [place for place in sealed if place not in ends])
+            ).items():
                 batches = {place: sealed[place] for place in places}
                 answer = await self._broker.ask(node, Produce(self._id, self._broker.timeout, batches))
                 for topic, partitions, _ in answer.topics:
@@ -145,12 +142,6 @@ class Transactions:
 
         await patiently(f"writing for {self._id}", attempt)
         return ends
-
-    async def _by_leader(self, places: Iterable[Place]) -> Mapping[int, list[Place]]:
-        nodes: dict[int, list[Place]] = defaultdict(list)
-        for place in places:
-            nodes[await self._broker.leader(*place)].append(place)
-        return nodes
 
     def _sealed(self, producer: Producer, place: Place, draft: Draft, now: int) -> bytes:
         sequence = self._sequences[place]

@@ -276,15 +276,15 @@ class Cluster:
         if code := self._hiccup(MOVED_LEADER):
             return code, -1
         mine, log = self.producers.get(producer), self.logs[place]
-        joins = self._open(log, producer, epoch)
-        if mine is None or (mine.epoch != epoch and not joins):
+        late = self._late(log, mine, producer, epoch)
+        if mine is None or (mine.epoch != epoch and not late):
             return BAD_EPOCH, -1
         known_epoch, expected, recent = log.last.get(producer, (-1, 0, {}))
         if (epoch, sequence) in recent:
             return OK, recent[epoch, sequence]
-        if code := self._hiccup(FEW_REPLICAS) or (OK if mine.epoch != epoch else self._begin(mine)):
+        if code := self._hiccup(FEW_REPLICAS) or (OK if late else self._begin(mine)):
             return code, -1
-        if mine.epoch == epoch:
+        if not late:
             mine.places[place] = True
         if sequence != (expected if known_epoch == epoch else 0):
             return OUT_OF_ORDER, -1
@@ -294,9 +294,10 @@ class Cluster:
         log.last[producer] = epoch, sequence + count, dict(list(recent.items())[-5:])
         return OK, base
 
-    def _open(self, log, producer, epoch):
-        """Return whether a partition has a transaction of this epoch open: it takes what comes late until the marker is there."""
-        return producer in log.open and log.last.get(producer, (-1,))[0] == epoch
+    def _late(self, log, mine, producer, epoch):
+        """Return whether what comes late joins a transaction that has ended: a partition takes it until the marker is there."""
+        open_there = producer in log.open and log.last.get(producer, (-1,))[0] == epoch
+        return mine is not None and mine.epoch != epoch and open_there
 
     def _fetch(self, request):
         ((topic, ((partition, position, _),)),) = request._topics
@@ -319,7 +320,7 @@ class Cluster:
         code = self._hiccup(NOT_COORDINATOR) or self.group.refuses(reader)
         mine = self.transactions.get(producer.transactional_id)
         log = self.logs[OFFSETS]
-        late = mine is not None and mine.epoch != producer.epoch and self._open(log, producer.id, producer.epoch)
+        late = self._late(log, mine, producer.id, producer.epoch)
         if not code and (mine is None or mine.producer != producer.id or (mine.epoch != producer.epoch and not late)):
             code = BAD_EPOCH
         code = code or (OK if late else self._begin(mine))

@@ -127,6 +127,21 @@ class Worker:
         return [event for event in map(json.loads, lines) if event["event"] == name]
 
 
+def tocsin(run, *arguments, code=0):
+    """Run a command over a run's data folder; return what it prints, to standard error where it is to fail."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"TOCSIN_DATA": str(run.data), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
 def send(kafka, records):
     """Send (topic, key, value) in order."""
     producer = KafkaProducer(bootstrap_servers=kafka, linger_ms=20, batch_size=200_000)

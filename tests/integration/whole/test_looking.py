@@ -1,30 +1,14 @@
 """`tocsin hub summary`, `why` and `tap` on a small run: what a person is told is what happened."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from schemas import seal
 from tests.integration.whole.conftest import TAG
-from tests.integration.whole.rig import REGION, ROOT
+from tests.integration.whole.rig import REGION, tocsin
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
-
-
-def tocsin(run, *arguments, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"TOCSIN_DATA": str(run.data), "COLUMNS": "120"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout if code == 0 else done.stderr
 
 
 def why(run, event_id):

@@ -1,9 +1,6 @@
 """A survivor takes her consent back: what was shared of her case leaves every table, and nothing brings it back."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -17,25 +14,11 @@ from pipeline.node.record import Recorder
 from schemas import seal
 from schemas.places import region_codes_of
 from tests.integration.whole.conftest import INCIDENT, PATTERN
-from tests.integration.whole.rig import REGION, ROOT, Whole
+from tests.integration.whole.rig import REGION, Whole, tocsin
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 TABLES = ("incidents", "links", "duplicates")
 SECONDS = 90
-
-
-def tocsin(run, *arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"TOCSIN_DATA": str(run.data), "COLUMNS": "120"},
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def told(run, *arguments):

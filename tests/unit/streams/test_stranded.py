@@ -4,8 +4,9 @@ from types import SimpleNamespace
 import pytest
 
 from schemas.errors import Unreachable
+from streams.client import Forbidden
 from streams.protocol import Producer
-from streams.stranded import OFFSETS, Held, Torn, Unseen, _commit, _held, offsets_partition
+from streams.stranded import OFFSETS, Held, Torn, _commit, _held, offsets_partition
 
 
 # Java: "".hashCode() is 0, "hello".hashCode() 99162322, "polygenelubricants".hashCode() the smallest int there is.
@@ -51,7 +52,7 @@ def test_a_topic_that_a_worker_writes_and_may_not_see_stops_it(topic, told):
         return await _held(Door(), Producer("lane", 7, 9), [(topic, 3)])
 
     if told:
-        with pytest.raises(Unseen, match="give it the right Read"):
+        with pytest.raises(Forbidden, match="give it the right Read"):
             asyncio.run(held())
     else:
         assert asyncio.run(held()) == {}
