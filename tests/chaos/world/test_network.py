@@ -118,6 +118,7 @@ def test_a_toxic_acts_on_the_message_it_is_for_and_on_no_other(proxy, echo, kind
     before = Seen(proxy.address, METADATA + FILLER)
     assert not fault.fired.is_set()
     assert len(before.data) > len(FILLER)
+    assert echo.ended.wait(5)  # else the end of this connection would be taken for that of the next
     echo.pieces.clear()
     echo.ended.clear()
     seen = Seen(proxy.address, seconds=3.0, linger=2.0 if kind == "slow_close" else 0.2)
