@@ -25,15 +25,27 @@ TOPIC = "accepted"
 
 def incident_output(found: Envelopes, judged: Judged, node: str, count: int) -> Output:
     """Return the incidents for `count` partitions."""
+    values, areas = _incidents(found, judged, node)
+    return _output(judged, values, judged.columns.data, areas, count)
+
+
+def revision_output(found: Envelopes, judged: Judged, values: dict[str, Part], node: str, count: int) -> Output:
+    """Return further versions of incidents for `count` partitions; `values` has what a version has beside an incident."""
+    common, areas = _incidents(found, judged, node)
+    return _output(judged, {**common, **values}, judged.columns.data, areas, count, "RevisionAccepted")
+
+
+def _incidents(found: Envelopes, judged: Judged, node: str) -> tuple[dict[str, Part], Longs]:
+    """Return what incidents and their versions share, and where the columns have their areas, int64[k, 2]."""
     columns, rows = judged.columns, judged.rows
     known = columns.valid("incident.admin1")[rows, None]
     areas = np.where(known, columns.spans("incident.admin1")[rows], columns.spans("incident.country")[rows])
-    values: dict[str, Part] = {
+    values = {
         **_common(found, judged, node, rows, judged.records),
         "case_ref": Spans(found.data, found.case[judged.records]),
         "area": Spans(columns.data, areas),
     }
-    return _output(judged, values, columns.data, areas, count)
+    return values, areas
 
 
 def pattern_output(found: Envelopes, judged: Judged, node: str, count: int) -> Output:
@@ -77,9 +89,12 @@ def _common(found: Envelopes, judged: Judged, node: str, rows: Longs, records: L
     }
 
 
-def _output(judged: Judged, values: dict[str, Part], data: Octets, areas: Longs, count: int) -> Output:
+def _output(
+    judged: Judged, values: dict[str, Part], data: Octets, areas: Longs, count: int, contract: str = ""
+) -> Output:
     record = _record(judged)
-    release = carrier({"incident": "IncidentAccepted", "pattern": "PatternAccepted"}[record], record, judged.release)
+    contract = contract or {"incident": "IncidentAccepted", "pattern": "PatternAccepted"}[record]
+    release = carrier(contract, record, judged.release)
     blob = encode(compile(release, (record,)), len(areas), values, confluent_prefix(release))
     return Output(TOPIC, partitions(data, areas, count), gathered(data, areas), blob)
 

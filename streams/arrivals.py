@@ -14,14 +14,15 @@ from streams.frames import Framed, unframe, versions
 from streams.held import INCIDENT, PATTERN, Held, enter_incidents, enter_patterns
 from streams.match import last_days
 from streams.names import Ints, Longs, Octets
-from streams.removals import Withdrawn, node_numbers
+from streams.removals import ASIDE, Named, node_numbers
 from streams.runs import Words
 from streams.state import Column
 
-INCIDENTS, PATTERNS, WITHDRAWALS = "IncidentAccepted", "PatternAccepted", "IncidentWithdrawn"
+INCIDENTS, REVISIONS, PATTERNS = "IncidentAccepted", "RevisionAccepted", "PatternAccepted"
+ENDINGS, WITHDRAWALS = "VersionEnded", "IncidentWithdrawn"
 COUNTS = ("women", "girls", "men", "boys", "unknown")
 MOST = 65535
-COPIED = {INCIDENTS: ("incident",), PATTERNS: ("pattern",), WITHDRAWALS: ()}
+COPIED = {INCIDENTS: ("incident",), REVISIONS: ("incident",), PATTERNS: ("pattern",), ENDINGS: (), WITHDRAWALS: ()}
 """The contracts of `accepted`, and of each the nested record whose bytes go on as they are."""
 
 
@@ -70,17 +71,37 @@ def _decode(framed: Framed, release: Release, raw: tuple[str, ...], rows: Longs)
     return decode(compile(release, raw), framed.data, framed.starts[rows], framed.ends[rows])
 
 
-def bring_incidents(held: Held, release: Release, columns: Columns) -> Arrived:
-    """Enter incidents into the lane; return those that are new."""
+def bring_incidents(held: Held, batch: Batch) -> list[Arrived]:
+    """Enter incidents and further versions into the lane, all at once; return those that are new, by release."""
+    some = [each for name in (INCIDENTS, REVISIONS) for each in batch.columns[name]]
+    parts = [_incidents(held, columns) for _, columns in some]
+    fresh, reporters = (np.concatenate(each) for each in zip(*parts, strict=True))
+    kept, numbers = enter_incidents(held, fresh, reporters)
+    arrived, at, given = [], 0, 0
+    for (release, columns), (mine, _) in zip(some, parts, strict=True):
+        rows = np.flatnonzero(kept[at : at + len(mine)])
+        areas = mine["area"].astype(np.int32)
+        arrived.append(Arrived(release, columns, areas, rows, numbers[given : given + len(rows)]))
+        at, given = at + len(mine), given + len(rows)
+        if release.name == REVISIONS:
+            held.origins.add(ids_of(columns, "event_id")[rows], ids_of(columns, "incident_id")[rows])
+    return arrived
+
+
+def _incidents(held: Held, columns: Columns) -> tuple[Column, Longs]:
+    """Return incidents as they are entered, INCIDENT[n], and their reporters int64[n]; what is no current version fits nothing."""
     fresh = np.zeros(columns.n, INCIDENT)
     _identify(held, fresh, columns, "incident")
     first = columns.ints("incident.occurred_on")
     fresh["lo"], fresh["hi"] = first, last_days(first, columns.ints("incident.date_precision"))
     for k, name in enumerate(COUNTS):
         fresh["counts"][:, k] = np.clip(columns.ints(f"incident.{name}"), 0, MOST)
+    if "current" in columns.layout.columns:
+        aside = columns.ints("current") == 0
+        fresh["party"][aside], fresh["category"][aside], fresh["forms"][aside] = -1, ASIDE, 0
+        fresh["counts"][aside] = 0
     nodes = _interned(held.nodes, columns, "node").astype(np.int64)
-    kept, numbers = enter_incidents(held, fresh, (nodes << 8) | columns.ints("incident.source_kind"))
-    return Arrived(release, columns, fresh["area"].astype(np.int32), np.flatnonzero(kept), numbers)
+    return fresh, (nodes << 8) | columns.ints("incident.source_kind")
 
 
 def bring_patterns(held: Held, release: Release, columns: Columns) -> Arrived:
@@ -91,22 +112,23 @@ def bring_patterns(held: Held, release: Release, columns: Columns) -> Arrived:
     return Arrived(release, columns, fresh["area"].astype(np.int32), np.flatnonzero(enter_patterns(held, fresh)))
 
 
-def withdrawn(held: Held, batch: Batch) -> Withdrawn:
-    """Return which incidents the batch takes out, whether the lane holds them or not."""
-    found = [columns for _, columns in batch.columns[WITHDRAWALS]]
+def named(held: Held, batch: Batch, name: str) -> Named:
+    """Return which incidents or versions the withdrawals or endings of a batch name, whether the lane holds them or not."""
+    found = [columns for _, columns in batch.columns[name]]
     nodes = [columns.octets(row, columns.spans("node")) for columns in found for row in range(columns.n)]
-    return Withdrawn(np.concatenate([_ids(columns) for columns in found]), node_numbers(held, nodes))
+    return Named(np.concatenate([ids_of(columns, "event_id") for columns in found]), node_numbers(held, nodes))
 
 
-def _ids(columns: Columns) -> Words:
+def ids_of(columns: Columns, name: str) -> Words:
+    """Return ids, uint64[n, 2], big-endian halves."""
     ids = np.empty((columns.n, 2), np.uint64)
-    _words(columns.data, columns.spans("event_id")[:, 0].copy(), ids)
+    _words(columns.data, columns.spans(name)[:, 0].copy(), ids)
     return ids
 
 
 def _identify(held: Held, fresh: Column, columns: Columns, record: str) -> None:
     """Fill in what incidents and patterns share."""
-    ids = _ids(columns)
+    ids = ids_of(columns, "event_id")
     fresh["a"], fresh["b"] = ids[:, 0], ids[:, 1]
     fresh["area"] = _interned(held.areas, columns, "area")
     fresh["party"] = _interned(held.parties, columns, f"{record}.party")

@@ -1,6 +1,6 @@
 """Bodies of a batch: opened with the case's key, decoded, and judged by the rules; what is left is accepted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -16,6 +16,10 @@ from streams.frames import versions
 from streams.names import Longs, Octets
 
 Sort = Literal["incident", "pattern"]
+REPORTED = ("IncidentReported",)
+NOT_TO_SHARE = "incident.verification_not_to_share"
+MAY_BREAK = {"IncidentVerified": frozenset({NOT_TO_SHARE})}
+"""A verification may find what ends the sharing; a report or an amendment may not say so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +37,35 @@ class Judged:
 Opener: TypeAlias = Callable[[Envelopes, tuple[Longs, Columns], Longs, Keyring], tuple[Longs, Octets, Longs]]
 
 
-def incidents(found: Envelopes, wanted: Longs, keyring: Keyring, opened: Opener) -> list[Judged]:
+def incidents(
+    found: Envelopes, wanted: Longs, keyring: Keyring, opened: Opener, contracts: Sequence[str] = REPORTED
+) -> list[Judged]:
     """Return the accepted incidents of the records `wanted`; reasons of the others go to `found`."""
     judged: list[Judged] = []
+    for records, columns in _decoded(found, wanted, keyring, opened, (contracts, ("incident",))):
+        judged.append(_of_release(found, "incident", columns, records))
+    return judged
+
+
+def read(
+    found: Envelopes, wanted: Longs, keyring: Keyring, opened: Opener, contracts: Sequence[str]
+) -> list[tuple[Longs, Columns]]:
+    """Return the records `wanted` that can be read, int64[k], with their bodies, which hold nothing to judge."""
+    bodies = _decoded(found, wanted, keyring, opened, (contracts, ()))
+    for records, columns in bodies:
+        _unreadable(found, records, columns)
+    return bodies
+
+
+def _decoded(
+    found: Envelopes, wanted: Longs, keyring: Keyring, opened: Opener, shapes: tuple[Sequence[str], tuple[str, ...]]
+) -> list[tuple[Longs, Columns]]:
+    """Return the bodies that open, by release of the contracts, the first of `shapes`; the second is what is copied."""
+    bodies = []
     for group in found.groups:
         records, data, spans = opened(found, group, wanted[np.isin(wanted, group[0])], keyring)
-        judged += _judge(found, "incident", records, data, spans)
-    return judged
+        bodies += _by_release(found, records, data, spans, shapes)
+    return bodies
 
 
 def sealed(
@@ -56,29 +82,40 @@ def sealed(
 
 def patterns(found: Envelopes, wanted: Longs) -> list[Judged]:
     """Return the accepted patterns of the records `wanted`; reasons of the others go to `found`."""
-    return _judge(found, "pattern", wanted, found.data, found.body[wanted])
+    shapes = ("PatternObserved",), ("pattern",)
+    bodies = _by_release(found, wanted, found.data, found.body[wanted], shapes)
+    return [_of_release(found, "pattern", columns, records) for records, columns in bodies]
 
 
 def _spans(blob: Blob) -> Longs:
     return np.stack([blob.starts, blob.ends], axis=1)
 
 
-def _judge(found: Envelopes, sort: Sort, records: Longs, data: Octets, spans: Longs) -> list[Judged]:
-    judged = []
-    for release in versions({"incident": "IncidentReported", "pattern": "PatternObserved"}[sort]):
+def _by_release(
+    found: Envelopes, records: Longs, data: Octets, spans: Longs, shapes: tuple[Sequence[str], tuple[str, ...]]
+) -> list[tuple[Longs, Columns]]:
+    contracts, copied = shapes
+    bodies = []
+    for release in (each for name in contracts for each in versions(name)):
         chosen = found.schema[records] == release.id
         if chosen.any():
-            columns = decode(compile(release, (sort,)), data, spans[chosen, 0], spans[chosen, 1])
-            judged.append(_of_release(found, sort, columns, records[chosen]))
-    return judged
+            layout = compile(release, copied)
+            bodies.append((records[chosen], decode(layout, data, spans[chosen, 0], spans[chosen, 1])))
+    return bodies
+
+
+def _unreadable(found: Envelopes, records: Longs, columns: Columns) -> None:
+    for row in np.flatnonzero(columns.status).tolist():
+        found.add(int(records[row]), [columns.reason(row)])
 
 
 def _of_release(found: Envelopes, sort: Sort, columns: Columns, records: Longs) -> Judged:
     """Judge bodies by their release, int64[k] `records` of the batch."""
-    for row in np.flatnonzero(columns.status).tolist():
-        found.add(int(records[row]), [columns.reason(row)])
+    _unreadable(found, records, columns)
+    allowed = MAY_BREAK.get(columns.layout.release.name, frozenset())
     broken, codes = refused(sort, columns)
     for row, reasons in zip(broken.tolist(), codes, strict=True):
-        found.add(int(records[row]), reasons)
+        if grave := [code for code in reasons if code not in allowed]:
+            found.add(int(records[row]), grave)
     rows = np.flatnonzero(~found.refused[records])
     return Judged(columns.layout.release, columns, rows, records[rows])

@@ -123,6 +123,25 @@ def enter(seen: Seen, sequences: Longs, hashes: Hashes) -> None:
     _fold(seen, sequences, hashes, bounded=False)
 
 
+@kernel
+def _known(sequences: Longs, hashes: Hashes, top: Ints, mids: Ints, pages: Hashes, out: NDArray[np.bool_]) -> None:
+    for i in range(len(sequences)):
+        number = sequences[i]
+        out[i] = False
+        if number < 1 or number >= NUMBERS:
+            continue
+        mid = top[number >> BITS >> BITS]
+        slot = mids[mid - 1, (number >> BITS) & LOW] if mid else np.int32(0)
+        out[i] = slot != 0 and pages[slot - 1, number & LOW] == hashes[i]
+
+
+def known(seen: Seen, sequences: Longs, hashes: Hashes) -> NDArray[np.bool_]:
+    """Return bool[k]: which events, by number and hash of the id, have been entered."""
+    out = np.empty(len(sequences), np.bool_)
+    _known(sequences, hashes, seen.top, seen.mids, seen.pages, out)
+    return out
+
+
 @allocating
 def _forget(
     sequences: Longs, before: Longs, top: Ints, mids: Ints, pages: Hashes, numbers: Longs, marks: Longs

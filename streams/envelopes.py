@@ -24,10 +24,15 @@ Prints = NDArray[np.uint64]
 KINDS: tuple[str, ...] = tuple(
     next(one["type"]["symbols"] for one in latest("Envelope").schema["fields"] if one["name"] == "kind")
 )
-INCIDENT, PATTERN, WITHDRAWAL = (
-    KINDS.index(name) for name in ("IncidentReported", "PatternObserved", "ConsentWithdrawn")
+INCIDENT, PATTERN, WITHDRAWAL, AMENDMENT, VERIFICATION, RETRACTION = (
+    KINDS.index(name)
+    for name in (
+        *("IncidentReported", "PatternObserved", "ConsentWithdrawn"),
+        *("IncidentAmended", "IncidentVerified", "IncidentRetracted"),
+    )
 )
-PROCESSED = (INCIDENT, PATTERN, WITHDRAWAL)
+REVISIONS = (AMENDMENT, VERIFICATION, RETRACTION)
+PROCESSED = (INCIDENT, PATTERN, WITHDRAWAL, *REVISIONS)
 OF_A_CASE = tuple(k for k, name in enumerate(KINDS) if name.startswith(("Incident", "Consent", "Referral")))
 FINGERPRINT = 8
 

@@ -1,6 +1,6 @@
 """What a lane of merge holds: the incidents and patterns of its areas, in flat arrays, found by area and day.
 
-Incidents lie in sorted runs, see `streams.runs`, with their facts as numbers of profiles. A pattern stands in the
+Incidents, and their further versions, lie in sorted runs, see `streams.runs`, with their facts as numbers of profiles. A pattern stands in the
 chain of every 64 days that it could reach (`first` is the first of them). Numbers in chains and slots are one-based.
 An incident's number is its position; it holds until the next incidents are entered.
 """
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from schemas.jit import inlined, kernel
 from streams import names, runs
 from streams.names import Ints, Longs, Names
+from streams.origins import Origins
 from streams.profiles import PROFILE, Profiles, briefs, number
 from streams.runs import Runs, Words
 from streams.state import Column, cells
@@ -21,7 +22,7 @@ from streams.state import Column, cells
 INCIDENT = np.dtype(
     {
         "names": ["a", "b", "lo", "hi", "party", "area", "forms", "category", "counts"],
-        "formats": ["<u8", "<u8", "<i4", "<i4", "<i4", "<i4", "<u2", "u1", ("<u2", (5,))],
+        "formats": ["<u8", "<u8", "<i4", "<i4", "<i4", "<i4", "<u2", "<u2", ("<u2", (5,))],
     }
 )
 PATTERN = np.dtype(
@@ -49,6 +50,7 @@ class Held:
     nodes: Names = field(default_factory=names.empty)
     profiles: Profiles = field(default_factory=Profiles)
     incidents: Runs = field(default_factory=Runs)
+    origins: Origins = field(default_factory=Origins)
     patterns: Column = field(default_factory=lambda: np.zeros(64, PATTERN))
     pattern_count: int = 0
     pattern_slots: Ints = field(default_factory=lambda: np.zeros(128, np.int32))

@@ -1,6 +1,6 @@
 """What a batch added to a lane of merge, in bytes, and the way back; a snapshot is what the empty lane lacks.
 
-Incidents that a batch takes out are named by id and key; in a snapshot they are blotted out already.
+What a batch blots out is named by id and key; in a snapshot it is blotted out already.
 """
 
 import numpy as np
@@ -9,28 +9,28 @@ from streams import names, profiles, runs
 from streams.held import PATTERN, Held, enter_patterns
 from streams.names import Longs, Names
 from streams.profiles import PROFILE
-from streams.removals import blot, numbers
+from streams.removals import ENDED, GONE, blot, numbers
 from streams.runs import Runs
 from streams.state import Column, pack, unpack
 
-Marks = tuple[int, int, int, int, int, int]
-NOTHING: Marks = (0, 0, 0, 0, 0, 0)
+Marks = tuple[int, int, int, int, int, int, int]
+NOTHING: Marks = (0, 0, 0, 0, 0, 0, 0)
 PROFILE_COLUMNS = ("party", "category", "forms", "counts")
 PATTERN_COLUMNS = ("a", "b", "lo", "hi", "party", "area", "forms", "category")
 NAME_TYPES = ["<u2", "u1"] * 3
 RUN_TYPES = ["<i8", "u1", "u1", "u1"]
-GONE_TYPES = ["<u8", "<i8"]
-NONE_GONE = np.zeros(0, np.int64)
+MORE_TYPES = ["<u8", "<i8", "<u8", "<i8", "<u8"]
+NONE = np.zeros(0, np.int64)
 
 
 def marks(held: Held) -> Marks:
-    """Return how far the lane is filled: areas, parties, nodes, profiles, incidents, patterns."""
+    """Return how far the lane is filled: areas, parties, nodes, profiles, incidents, patterns, further versions."""
     named = held.areas.count, held.parties.count, held.nodes.count
-    return *named, held.profiles.count, held.incidents.count, held.pattern_count
+    return *named, held.profiles.count, held.incidents.count, held.pattern_count, len(held.origins.of)
 
 
-def changes(held: Held, since: Marks = NOTHING, gone: Longs = NONE_GONE) -> bytes:
-    """Return what was added since `marks(held)` was `since`, and that the incidents `gone` int64[k] are to be blotted out."""
+def changes(held: Held, since: Marks = NOTHING, gone: Longs = NONE, ended: Longs = NONE) -> bytes:
+    """Return what was added since `marks(held)` was `since`, and that `gone` and `ended` int64[k] are to be blotted out."""
     if since == NOTHING:
         runs.compact(held.incidents)
     columns: list[Column] = []
@@ -41,22 +41,29 @@ def changes(held: Held, since: Marks = NOTHING, gone: Longs = NONE_GONE) -> byte
     columns += _sorted(held.incidents, since[4])
     patterns = held.patterns[since[5] : held.pattern_count]
     columns += [patterns[name] for name in PATTERN_COLUMNS]
-    if len(gone):
-        columns += [held.incidents.ids[gone].reshape(-1), held.incidents.keys[gone]]
+    origins = held.origins.since(since[6])
+    if len(gone) or len(ended) or len(origins):
+        for some in (gone, ended):
+            columns += [held.incidents.ids[some].reshape(-1), held.incidents.keys[some]]
+        columns.append(origins.reshape(-1))
     return pack(columns)
 
 
 def apply(held: Held, delta: bytes) -> Held:
     """Add to the lane what `changes` gave; the lane must stand where it stood then."""
     types = [*NAME_TYPES, *_types(PROFILE, PROFILE_COLUMNS), *RUN_TYPES, *_types(PATTERN, PATTERN_COLUMNS)]
-    columns = iter(unpack(delta, types, GONE_TYPES))
+    columns = iter(unpack(delta, types, MORE_TYPES))
     for table in (held.areas, held.parties, held.nodes):
         names.add(table, _split(next(columns), next(columns).tobytes()))
     profiles.number(held.profiles, _table(PROFILE, {name: next(columns) for name in PROFILE_COLUMNS}))
     _load(held, next(columns), next(columns), next(columns), next(columns))
     enter_patterns(held, _table(PATTERN, {name: next(columns) for name in PATTERN_COLUMNS}))
-    for ids in columns:
-        blot(held, numbers(held, ids.reshape(-1, 2), next(columns)))
+    for kind, ids in zip((GONE, ENDED), columns, strict=False):
+        keys = next(columns)
+        if len(keys):
+            blot(held, numbers(held, ids.reshape(-1, 2), keys), kind)
+    for origins in columns:
+        held.origins.add(origins.reshape(-1, 4)[:, :2], origins.reshape(-1, 4)[:, 2:])
     return held
 
 
@@ -68,6 +75,7 @@ def undo(held: Held, since: Marks) -> None:
     rows, held.profiles = held.profiles.rows[: since[3]], profiles.Profiles()
     profiles.number(held.profiles, rows)
     runs.cut(held.incidents, since[4])
+    held.origins.cut(since[6])
     patterns, held.pattern_count, held.link_count = held.patterns[: since[5]], 0, 0
     held.pattern_slots[:], held.reach[:] = 0, 0
     enter_patterns(held, patterns.copy())

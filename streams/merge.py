@@ -3,7 +3,8 @@
 One lane is one partition of `accepted`. Either side may be late; the union of what a lane puts out is the same for
 any order of arrival and any batching: a link or probable duplicate depends on its two sides alone and is found when
 the later of them comes. A lane holds its whole history: 34 bytes an incident. An incident whose consent is withdrawn
-leaves each hub by one event, which voids what names it; what comes later finds nothing of it.
+leaves each hub by one event, which voids what names it; what comes later finds nothing of it. So does a version that is
+no longer the current one, and the next one is met as if it were new.
 """
 
 from collections.abc import Mapping
@@ -16,15 +17,16 @@ from schemas.errors import NotSetUp
 from schemas.places import regions
 from streams import held_bytes
 from streams.arrivals import (
-    INCIDENTS,
+    ENDINGS,
     PATTERNS,
+    REVISIONS,
     WITHDRAWALS,
     Arrived,
     Batch,
     bring_incidents,
     bring_patterns,
+    named,
     read,
-    withdrawn,
 )
 from streams.base import Outcome, Records
 from streams.duplicates import flag
@@ -33,9 +35,9 @@ from streams.match import fit_incidents, fit_late_patterns
 from streams.names import Ints, Longs
 from streams.quarantine import TOPIC as QUARANTINE
 from streams.quarantine import failed, quarantined
-from streams.removals import blot, chosen, prepare
+from streams.removals import ENDED, GONE, blot, chosen, prepare
 from streams.runs import compact
-from streams.sharing import News, share, topic_of
+from streams.sharing import DAY, NOTHING_ENDED, Ended, News, share, topic_of
 
 SECRET_BYTES = 32
 
@@ -62,12 +64,13 @@ class Merge:
         try:
             news = _meet(state, batch)
             outputs = share(news, self._secrets) + quarantined(records, batch.refused, batch.reasons)
-            delta = held_bytes.changes(state, marks, news.gone)
+            delta = held_bytes.changes(state, marks, news.gone, news.ended.numbers)
         except BaseException:
             held_bytes.undo(state, marks)
             raise
-        if len(news.gone):
-            blot(state, news.gone)
+        for numbers, kind in ((news.gone, GONE), (news.ended.numbers, ENDED)):
+            if len(numbers):
+                blot(state, numbers, kind)
         return state, Outcome(outputs, _counts(records, batch, news), delta)
 
     def refuse(self, state: Held, records: Records, error: Exception) -> tuple[Held, Outcome]:  # noqa: ARG002
@@ -95,36 +98,60 @@ def _meet(state: Held, batch: Batch) -> News:
     first_pattern, first_incident = state.pattern_count, state.incident_count
     patterns = [bring_patterns(state, *each) for each in batch.columns[PATTERNS]]
     late: Ints = fit_late_patterns(state, first_pattern)
-    incidents = [bring_incidents(state, *each) for each in batch.columns[INCIDENTS]]
+    incidents = bring_incidents(state, batch)
     links = np.concatenate([late, fit_incidents(state, first_incident)])
     duplicates = flag(state, first_incident)
-    return News(state, first_incident, incidents, patterns, links, duplicates, _gone(state, batch))
+    gone = _gone(state, batch)
+    ended = _ended(state, batch, gone)
+    return News(state, first_incident, incidents, patterns, links, duplicates, gone, ended)
 
 
 def _gone(state: Held, batch: Batch) -> Longs:
-    """Return the numbers of the incidents that the batch takes out."""
-    if not sum(columns.n for _, columns in batch.columns[WITHDRAWALS]):
+    """Return the numbers of the incidents and versions that the batch takes out."""
+    if not _sum(batch, WITHDRAWALS):
         return np.zeros(0, np.int64)
-    prepare(state)
-    return chosen(state, withdrawn(state, batch))
+    prepare(state, GONE)
+    return chosen(state, named(state, batch, WITHDRAWALS), GONE)[0]
+
+
+def _ended(state: Held, batch: Batch, gone: Longs) -> Ended:
+    """Return the versions that come to their end, but those that are taken out."""
+    if not _sum(batch, ENDINGS):
+        return NOTHING_ENDED
+    prepare(state, ENDED)
+    numbers, places = chosen(state, named(state, batch, ENDINGS), ENDED)
+    kept = ~np.isin(numbers, gone)
+    times, endings = (
+        np.concatenate([columns.ints(name) for _, columns in batch.columns[ENDINGS]]) for name in ("ended_at", "ending")
+    )
+    return Ended(numbers[kept], times[places[kept]] // DAY, endings[places[kept]])
+
+
+def _sum(batch: Batch, name: str) -> int:
+    """Return how many records of a contract a batch has."""
+    return sum(columns.n for _, columns in batch.columns[name])
 
 
 def _counts(records: Records, batch: Batch, news: News) -> dict[str, int]:
     """Count the records by what became of them; `outside` is an area that no region has any more.
 
-    `withdrawn` are incidents taken out, `elsewhere` those to be taken out that this lane does not hold, or no longer.
+    `withdrawn` are incidents and versions taken out, `ended` versions that are no longer current, `elsewhere` those to be
+    taken out or ended that this lane does not hold, or no longer.
     """
     homeless = np.logical_not(news.homes.any(axis=1))
     outside = sum(int(homeless[each.areas[each.rows]].sum()) for each in (*news.incidents, *news.patterns))
-    incidents, patterns = _new(news.incidents, homeless), _new(news.patterns, homeless)
-    named = sum(columns.n for _, columns in batch.columns[WITHDRAWALS])
-    known = incidents + patterns + outside + named + len(batch.refused)
+    revised = [each for each in news.incidents if each.release.name == REVISIONS]
+    revisions, incidents, patterns = (_new(each, homeless) for each in (revised, news.incidents, news.patterns))
+    letting_go = _sum(batch, WITHDRAWALS) + _sum(batch, ENDINGS)
+    known = incidents + patterns + outside + letting_go + len(batch.refused)
     counts = {
-        "incidents": incidents,
+        "incidents": incidents - revisions,
+        "revisions": revisions,
         "patterns": patterns,
         "outside": outside,
         "withdrawn": len(news.gone),
-        "elsewhere": named - len(news.gone),
+        "ended": len(news.ended.numbers),
+        "elsewhere": letting_go - len(news.gone) - len(news.ended.numbers),
         "quarantined": len(batch.refused),
         "repeated": len(records) - known,
     }

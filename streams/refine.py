@@ -1,12 +1,14 @@
 """refine: what a node sent becomes accepted, or goes to quarantine with every reason; each event once.
 
 One lane is one node's topic, `raw.<node>`. The walk: unframe, decode the envelope (`envelopes`), see each number once
-(`dedupe`), open and decode the body and judge it by the rules (`bodies`), send it on by area (`accepted`), and say
-which incidents a withdrawn consent takes out (`withdrawals`).
-Each record has one outcome: accepted, repeated, quarantined, withdrawn (its case's consent was taken back before), or
-consent_withdrawn. Repeated is decided first, so a refused event that comes again is not refused again.
+(`dedupe`), open and decode the body and judge it by the rules (`bodies`), send it on by area (`accepted`), follow what
+revises an incident (`revisions`), and say which incidents a withdrawn consent takes out (`withdrawals`).
+Each record has one outcome: accepted, revised, repeated, quarantined, withdrawn (its case's consent was taken back
+before), or consent_withdrawn. Repeated is decided first, so a refused event that comes again is not refused again.
 """
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,14 +19,28 @@ from streams import dedupe, envelopes, refined
 from streams.accepted import TOPIC as ACCEPTED
 from streams.accepted import incident_output, pattern_output
 from streams.base import Outcome, Output, Records
-from streams.bodies import Opener, incidents, patterns, sealed
+from streams.bodies import Judged, Opener, incidents, patterns, sealed
 from streams.dedupe import FAR, FORKED, NEW, REPEATED, Verdicts
-from streams.envelopes import INCIDENT, PATTERN, WITHDRAWAL, Envelopes
+from streams.envelopes import INCIDENT, PATTERN, REVISIONS, WITHDRAWAL, Envelopes
+from streams.lives import Life
 from streams.names import Longs
 from streams.quarantine import TOPIC as QUARANTINE
 from streams.quarantine import failed, quarantined
 from streams.refined import REF_BYTES, Refined
+from streams.reported import Reported, States
+from streams.revisions import NOTHING, Past, revise, revised_output
 from streams.withdrawals import named, withdrawn_output
+
+
+@dataclass(frozen=True, eq=False)
+class _Done:
+    """What a batch comes to: the cases that it withdraws, the states of its reports uint8[n], the lives that it changes."""
+
+    outputs: tuple[Output, ...]
+    counts: dict[str, int]
+    withdrawn: set[bytes]
+    states: States
+    lives: dict[bytes, Life]
 
 
 class Refine:
@@ -52,54 +68,66 @@ class Refine:
         verdicts = dedupe.settle(state.seen, found.sequence[rows], hashes)
         new = verdicts == NEW
         try:
-            outputs, counts, withdrawn = self._go_on(state, records, found, (rows, verdicts), side)
-            delta = refined.changes(found.sequence[rows[new]], hashes[new], withdrawn)
+            done = self._go_on(state, records, found, (rows, verdicts), side)
+            numbers, states = found.sequence[rows[new]], done.states[rows[new]]
+            delta = refined.changes(numbers, hashes[new], done.withdrawn, states, done.lives)
         except BaseException:
             dedupe.forget(state.seen, found.sequence[rows[new]], before)
             raise
-        state.withdrawn |= withdrawn
-        return state, Outcome(outputs, counts, delta, SUITE)
+        state.reported.add(numbers, states)
+        state.go_on(done.withdrawn, done.lives)
+        return state, Outcome(done.outputs, done.counts, delta, SUITE)
 
     def _go_on(
         self, state: Refined, records: Records, found: Envelopes, settled: tuple[Longs, Verdicts], keyring: Keyring
-    ) -> tuple[tuple[Output, ...], dict[str, int], set[bytes]]:
-        """Return outputs, counts, and the cases that the batch withdraws; `settled` are rows and their verdicts."""
+    ) -> _Done:
+        """Return what a batch comes to; `settled` are rows and their verdicts."""
         rows, verdicts = settled
         found.refuse(rows[verdicts == FORKED], "envelope.sequence_forked")
         found.refuse(rows[verdicts == FAR], "envelope.sequence")
         new = rows[verdicts == NEW]
         envelopes.check(found, new)
         withdrawing = new[(found.kind[new] == WITHDRAWAL) & found.has_case[new]]
-        good = new[~found.refused[new]]
-        reported = good[found.kind[good] == INCIDENT]
         since = _withdrawals(state, found, withdrawing)
-        late = _withdrawn(found, reported, since)
-        accepted = incidents(found, reported[~late], keyring, self._opened)
+        good = new[~found.refused[new]]
+        shared = good[np.isin(found.kind[good], (INCIDENT, *REVISIONS))]
+        late = _withdrawn(found, shared, since)
+        timely = shared[~late]
+        accepted = incidents(found, timely[found.kind[timely] == INCIDENT], keyring, self._opened)
+        states = _states(found, accepted)
+        revising = timely[found.kind[timely] != INCIDENT]
+        revised = (
+            revise(found, revising, keyring, self._opened, _past(state, found, states)) if len(revising) else NOTHING
+        )
         observed = patterns(found, good[found.kind[good] == PATTERN])
         consents = good[found.kind[good] == WITHDRAWAL]
         taken_back = named(found, consents)
         refused = np.flatnonzero(found.refused)
         outputs = [incident_output(found, each, self._node, self._partitions) for each in accepted]
         outputs += [pattern_output(found, each, self._node, self._partitions) for each in observed]
+        outputs += revised_output(found, revised, self._node, self._partitions)
         outputs += withdrawn_output(found, taken_back, self._node, self._partitions)
         reasons = [found.reasons[row] for row in refused.tolist()]
         outputs += quarantined(records, refused, reasons, node=self._node, suite=SUITE, read=found.parts(refused))
         counts = {
             "accepted": sum(len(each.rows) for each in (*accepted, *observed)),
+            "revised": len(revised.followed),
             "repeated": int((verdicts == REPEATED).sum()),
             "quarantined": len(refused),
             "withdrawn": int(late.sum()),
             "consent_withdrawn": int((~found.refused[consents]).sum()),
         }
-        return (
+        return _Done(
             tuple(output for output in outputs if len(output.values)),
             {name: count for name, count in counts.items() if count},
             {ref for ref, row in since.items() if row >= 0},
+            states,
+            revised.lives,
         )
 
     def refuse(self, state: Refined, records: Records, error: Exception) -> tuple[Refined, Outcome]:  # noqa: ARG002
         """Send records on which `step` fails to quarantine, with the reason `stage.failed`; none is read."""
-        nothing = refined.changes(np.zeros(0, np.int64), np.zeros(0, np.uint32), set())
+        nothing = refined.changes(np.zeros(0, np.int64), np.zeros(0, np.uint32), set(), np.zeros(0, np.uint8))
         outputs = failed(records, self._node, SUITE)
         return state, Outcome(outputs, {"quarantined": len(records)}, nothing, SUITE)
 
@@ -114,6 +142,21 @@ class Refine:
     def thaw(self, frozen: bytes) -> Refined:
         """Return the state of a snapshot."""
         return refined.apply(Refined(), frozen)
+
+
+def _states(found: Envelopes, accepted: list[Judged]) -> States:
+    """Return the state of verification that the batch's reports have, uint8[n] by record; 0, pending, for all others."""
+    states = np.zeros(len(found.good), np.uint8)
+    for each in accepted:
+        states[each.records] = each.columns.ints("incident.verification")[each.rows]
+    return states
+
+
+def _past(state: Refined, found: Envelopes, states: States) -> Past:
+    """Return what revisions go on from: what the lane knows, and the reports of the batch itself."""
+    reported = Reported([*state.reported.parts], [*state.reported.fresh])
+    reported.add(found.sequence, states)
+    return Past(state.lives, partial(dedupe.known, state.seen), reported.of)
 
 
 def _refs(found: Envelopes, rows: Longs) -> list[bytes]:

@@ -1,45 +1,55 @@
-"""What a lane of merge lets go of when a consent is withdrawn: which incidents, and how they are blotted out.
+"""What a lane of merge lets go of: which incidents and versions, and how they are blotted out.
 
-An incident that is gone keeps its place, its id and its key, so that a repeat is still known; its profile becomes
-`GONE`, which fits nothing: no pattern links it any more and nothing is its duplicate.
+One whose consent is withdrawn, or that is no longer the current version, keeps its place, its id and its key, so that a
+repeat is still known; its profile becomes one that fits nothing: no pattern links it any more and nothing is its duplicate.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streams import names, profiles, runs
 from streams.held import Held
 from streams.names import Longs
 from streams.runs import Runs, Words
 
-GONE_CATEGORY = 0xFFFF  # no kind of party has this number
+ASIDE, ENDED, GONE = (
+    0xFFFD,
+    0xFFFE,
+    0xFFFF,
+)  # in place of a kind of party: beside the current one, no longer current, withdrawn
 FILTER = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
-class Withdrawn:
-    """Incidents that nodes want taken out: `ids` uint64[k, 2], big-endian halves, `nodes` int64[k], -1 for one unknown here."""
+class Named:
+    """Incidents and versions that nodes name: `ids` uint64[k, 2], big-endian halves, `nodes` int64[k], -1 for one unknown here."""
 
     ids: Words
     nodes: Longs
 
 
-def chosen(held: Held, withdrawn: Withdrawn) -> Longs:
-    """Return the numbers of the incidents that are held and named by their own node, int64[k], each once."""
+def chosen(held: Held, named: Named, lasting: int) -> tuple[Longs, Longs]:
+    """Return the numbers of what is held and named by its own node, int64[k], each once, and where in `named` it stands.
+
+    What was blotted out as `lasting`, or for longer, is left alone.
+    """
     some = held.incidents
-    near = _with_ids(some, withdrawn.ids)
-    found = _among(some.ids[near], some.keys[near] >> runs.NODE & (runs.NODES - 1), withdrawn.ids, withdrawn.nodes)
-    near = near[found]
-    there = np.asarray(held.profiles.rows["category"][some.codes[near]] != GONE_CATEGORY, np.bool_)
-    return near[there]
+    near = _with_ids(some, named.ids)
+    marks = some.keys[near] >> runs.NODE & (runs.NODES - 1)
+    wanted = {
+        (a, b, node): at for at, ((a, b), node) in enumerate(zip(named.ids.tolist(), named.nodes.tolist(), strict=True))
+    }
+    places = _places(some.ids[near], marks, wanted)
+    there = (places >= 0) & (held.profiles.rows["category"][some.codes[near]] < lasting)
+    return near[there], places[there]
 
 
 def numbers(held: Held, ids: Words, keys: Longs) -> Longs:
     """Return the numbers of incidents that are held, int64[k], by their ids and keys."""
     near = _with_ids(held.incidents, ids)
-    return near[_among(held.incidents.ids[near], held.incidents.keys[near], ids, keys)]
+    wanted = {(a, b, key): at for at, ((a, b), key) in enumerate(zip(ids.tolist(), keys.tolist(), strict=True))}
+    return near[_places(held.incidents.ids[near], held.incidents.keys[near], wanted) >= 0]
 
 
 def _with_ids(some: Runs, ids: Words) -> Longs:
@@ -52,22 +62,22 @@ def _with_ids(some: Runs, ids: Words) -> Longs:
     return np.flatnonzero(perhaps[some.ids[: some.count, 1] % np.uint64(FILTER)])
 
 
-def _among(ids: Words, marks: Longs, wanted: Words, wanted_marks: Longs) -> NDArray[np.bool_]:
-    """Return bool[n]: whether an id and what goes with it are among others."""
-    known = {(a, b, mark) for (a, b), mark in zip(wanted.tolist(), wanted_marks.tolist(), strict=True)}
-    return np.array([(a, b, m) in known for (a, b), m in zip(ids.tolist(), marks.tolist(), strict=True)], np.bool_)
+def _places(ids: Words, marks: Longs, wanted: dict[tuple[int, int, int], int]) -> Longs:
+    """Return int64[n]: where each id and what goes with it is among others, -1 where it is not."""
+    found = [wanted.get((a, b, mark), -1) for (a, b), mark in zip(ids.tolist(), marks.tolist(), strict=True)]
+    return np.array(found, np.int64)
 
 
-def blot(held: Held, gone: Longs) -> None:
-    """Take away what is known of the incidents with these numbers, int64[k]."""
-    held.incidents.codes[gone] = prepare(held)
-    held.incidents.briefs[gone] = 0
+def blot(held: Held, places: Longs, kind: int) -> None:
+    """Take away what is known of the incidents with these numbers, int64[k]: they are ENDED or GONE."""
+    held.incidents.codes[places] = prepare(held, kind)
+    held.incidents.briefs[places] = 0
 
 
-def prepare(held: Held) -> int:
-    """Return the number of the profile `GONE`, which is added where it is new."""
+def prepare(held: Held, kind: int) -> int:
+    """Return the number of the profile of what is ENDED or GONE, which is added where it is new."""
     one = np.zeros(1, profiles.PROFILE)
-    one["party"], one["category"] = -1, GONE_CATEGORY
+    one["party"], one["category"] = -1, kind
     return int(profiles.number(held.profiles, one)[0])
 
 

@@ -20,7 +20,7 @@ from schemas.released import latest
 from schemas.unseal import mint_batch
 from schemas.wire import confluent_prefix
 from streams import names
-from streams.arrivals import Arrived
+from streams.arrivals import REVISIONS, Arrived
 from streams.base import Output
 from streams.frames import carrier, read_only
 from streams.held import Held
@@ -30,13 +30,27 @@ from streams.state import Column
 
 DAY = 86_400_000
 Minted = NDArray[np.uint8]
+REVISION = ("node", "area", "current", "change", "step", "verified_on", "late_verification", "incident")
+"""What a region is told of a further version as refine wrote it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ended:
+    """Versions that come to their end: `numbers` int64[k], `days` (since 1970) and `endings` (indexes in Ending) int64[k]."""
+
+    numbers: Longs
+    days: Longs
+    endings: Longs
+
+
+NOTHING_ENDED = Ended(*(np.zeros(0, np.int64) for _ in range(3)))
 
 
 @dataclass(frozen=True, eq=False)
 class News:
     """What a batch brings to the hubs: new incidents and patterns, links and probable duplicates int32[k, 4].
 
-    Incidents from number `first` on are new; those with a number in `gone` int64[k] leave.
+    Incidents from number `first` on are new; those with a number in `gone` int64[k] leave, versions in `ended` too.
     """
 
     held: Held
@@ -46,6 +60,7 @@ class News:
     links: Ints
     duplicates: Ints
     gone: Longs
+    ended: Ended
 
     @cached_property
     def homes(self) -> NDArray[np.bool_]:
@@ -56,7 +71,7 @@ class News:
         met = np.zeros(self.held.areas.count, np.bool_)
         for each in (*self.incidents, *self.patterns):
             met[each.areas[each.rows]] = True
-        met[self.held.areas_of(self.gone)] = True
+        met[self.held.areas_of(np.concatenate([self.gone, self.ended.numbers]))] = True
         homes = np.zeros((len(met), len(regions())), np.bool_)
         for number in np.flatnonzero(met).tolist():
             (area,) = names.listed(self.held.areas, number, number + 1)
@@ -114,12 +129,14 @@ def share(news: News, secrets: Mapping[str, bytes]) -> tuple[Output, ...]:
     first, count = news.first, news.held.incident_count
     parcels = [_Parcel(r, secret, first, np.zeros((count - first, 16), np.uint8)) for r, secret in secrets.items()]
     for arrived in news.incidents:
-        _incidents(parcels, arrived, news.homes)
+        bring = _revisions if arrived.release.name == REVISIONS else _incidents
+        bring(parcels, arrived, news.homes)
     for arrived in news.patterns:
         _patterns(parcels, arrived)
     for parcel, within in zip(parcels, news.homes.T, strict=True):
         _links(parcel, news, within)
         _duplicates(parcel, news, within)
+        _closings(parcel, news, within)
         _removals(parcel, news, within)
     return tuple(parcel.output() for parcel in parcels if parcel.keys)
 
@@ -138,6 +155,29 @@ def _incidents(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_
     more = {"area": part(arrived.columns, "area", rows)}
     for parcel, mine, minted in _facts(parcels, arrived, rows, wanted[chosen], "IncidentShared", more):
         parcel.minted[numbers[mine] - parcel.first] = minted
+
+
+def _revisions(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_]) -> None:
+    columns = arrived.columns
+    release = carrier("RevisionShared", "incident", arrived.release)
+    layout, prefix = compile(release, ("incident",)), confluent_prefix(release)
+    wanted = homes[arrived.areas[arrived.rows]]
+    for parcel, mine in zip(parcels, wanted.T, strict=True):
+        rows, numbers = arrived.rows[mine], arrived.numbers[mine]
+        if not len(rows):
+            continue
+        versions, incidents = (
+            mint_batch(parcel.secret, columns.data, columns.spans(name)[rows]) for name in ("event_id", "incident_id")
+        )
+        parcel.minted[numbers - parcel.first] = versions
+        values: dict[str, Part] = {
+            **{name: part(columns, name, rows) for name in REVISION},
+            "version_id": _fixed(versions),
+            "incident_id": _fixed(incidents),
+            "recorded_on": columns.ints("recorded_at")[rows] // DAY,
+        }
+        order = by_id(versions)
+        parcel.put(versions[order], encode(layout, len(rows), values, prefix, order))
 
 
 def _patterns(parcels: list[_Parcel], arrived: Arrived) -> None:
@@ -216,10 +256,11 @@ def _links(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
     if not len(rows):
         return
     links = news.links[rows].astype(np.int64)
-    incidents = _incident_ids(parcel, news.held, links[:, 0])
+    incidents, version = _incident_ids(parcel, news.held, links[:, 0])
     patterns = _minted(parcel, news.held.pattern_ids(), links[:, 1])
     values: dict[str, Part] = {
         "incident_id": _fixed(incidents),
+        "version_id": version,
         "pattern_id": _fixed(patterns),
         "area": _named(news.held, areas[rows]),
         "party_match": links[:, 2],
@@ -234,10 +275,12 @@ def _duplicates(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
     if not len(rows):
         return
     pairs = news.duplicates[rows].astype(np.int64)
-    first, second = (_incident_ids(parcel, news.held, pairs[:, k]) for k in (0, 1))
+    (first, first_version), (second, second_version) = (_incident_ids(parcel, news.held, pairs[:, k]) for k in (0, 1))
     values: dict[str, Part] = {
         "first_id": _fixed(first),
         "second_id": _fixed(second),
+        "first_version": first_version,
+        "second_version": second_version,
         "area": _named(news.held, areas[rows]),
         "score": pairs[:, 2],
         "reasons": pairs[:, 3],
@@ -245,27 +288,57 @@ def _duplicates(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
     parcel.add("ProbableDuplicate", first, values, by_id(first, second))
 
 
+def _closings(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
+    """Add which versions are no longer current; after all that may name them, for whoever reads in order."""
+    mine = within[news.held.areas_of(news.ended.numbers)]
+    if mine.any():
+        ids, version = _incident_ids(parcel, news.held, news.ended.numbers[mine])
+        days, endings = news.ended.days[mine], news.ended.endings[mine]
+        values: dict[str, Part] = {
+            "incident_id": _fixed(ids),
+            "version_id": version,
+            "ended_on": days,
+            "ending": endings,
+        }
+        parcel.add("VersionClosed", ids, values, by_id(ids, _of_all(version, ids)))
+
+
 def _removals(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
-    """Add what leaves the region; after all that may name it, for whoever reads in order."""
+    """Add what leaves the region, each incident once whatever its versions; after all that may name it."""
     gone = news.gone[within[news.held.areas_of(news.gone)]]
     if len(gone):
-        ids = _incident_ids(parcel, news.held, gone)
+        ids = np.unique(_incident_ids(parcel, news.held, gone)[0], axis=0)
         parcel.add("IncidentRemoved", ids, {"incident_id": _fixed(ids)}, by_id(ids))
 
 
-def _incident_ids(parcel: _Parcel, held: Held, numbers: Longs) -> Minted:
-    """Return the minted ids of incidents: those of this batch have theirs already."""
+def _incident_ids(parcel: _Parcel, held: Held, numbers: Longs) -> tuple[Minted, Spans | None]:
+    """Return the minted ids of incidents, and those of their versions, null for the first; None where all are that."""
     new = numbers >= parcel.first
     ids = np.empty((len(numbers), 16), np.uint8)
     ids[new] = parcel.minted[numbers[new] - parcel.first]
     ids[~new] = _minted(parcel, held.incidents.ids, numbers[~new])
-    return ids
+    events = held.incidents.ids[numbers]
+    revised = held.origins.revised(events)
+    if not revised.any():
+        return ids, None
+    version, ids = Spans(ids.reshape(-1), _fixed(ids).spans, revised), ids.copy()
+    ids[revised] = parcel.mint(_octets(held.origins.incidents(events[revised])))
+    return ids, version
+
+
+def _of_all(version: Spans | None, ids: Minted) -> Minted:
+    """Return the versions' ids, those of the incidents where there are none."""
+    return ids if version is None else version.data.reshape(-1, 16)
 
 
 def _minted(parcel: _Parcel, table: Words, numbers: Column) -> Minted:
     """Return the minted ids of held records by number, `table` uint64[n, 2], each minted once."""
     unique, back = np.unique(numbers, return_inverse=True)
-    return parcel.mint(table[unique].astype(">u8").view(np.uint8).reshape(-1, 16))[back]
+    return parcel.mint(_octets(table[unique]))[back]
+
+
+def _octets(ids: Words) -> Minted:
+    return ids.astype(">u8").view(np.uint8).reshape(-1, 16)
 
 
 def _named(held: Held, areas: Column) -> Spans:

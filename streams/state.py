@@ -31,13 +31,13 @@ def pack(columns: Sequence[Column]) -> bytes:
 
 
 def unpack(packed: bytes, dtypes: Sequence[str], more: Sequence[str] = ()) -> list[Column]:
-    """Return the columns of `packed`, one for each of `dtypes`, and `more` where they were packed; views of one buffer."""
+    """Return the columns of `packed`, one for each of `dtypes` and for as many of `more` as were packed; views of one buffer."""
     try:
         data = bytes(cramjam.zstd.decompress(packed))
         count = int(np.frombuffer(data, "<u4", 1)[0])
         sizes = np.frombuffer(data, "<u8", count, 4).astype(np.int64)
         starts = 4 + 8 * count + np.concatenate(([0], np.cumsum(sizes)))
-        dtypes = [*dtypes, *more] if count > len(dtypes) else dtypes
+        dtypes = [*dtypes, *more[: max(count - len(dtypes), 0)]]
         _fits(count, len(dtypes), int(starts[-1]) - len(data))
         return [
             np.frombuffer(data, dtype, size // np.dtype(dtype).itemsize, start)

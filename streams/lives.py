@@ -1,0 +1,134 @@
+"""The life of an incident that was revised: its versions, and which of them speaks for it. Pure values, no columns.
+
+A version is a head until another one replaces it. The one that speaks hands over only to a version whose author had seen
+it; a head beside it is in conflict with it and is kept aside until a version replaces both. So nobody overwrites what she
+has not read, and which one speaks does not hang on the order in which the others come.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from schemas.errors import Quarantines
+from schemas.lifecycle import Chain, chain, refusal, steps
+
+Kind = Literal["IncidentAmended", "IncidentVerified", "IncidentRetracted"]
+PENDING = "report_pending_verification"
+SHARED = frozenset({PENDING, "verified"})
+NOBODY = b""
+
+
+@dataclass(frozen=True)
+class Version:
+    """`state` of verification, the steps that were taken to it, and whether regions have it: `shared`."""
+
+    state: str
+    taken: Chain = ()
+    shared: bool = True
+
+
+@dataclass(frozen=True)
+class Life:
+    """An incident of the case `case`: `versions` by event id, the `heads` among them, and the head that `speaks`."""
+
+    case: bytes
+    versions: Mapping[bytes, Version]
+    heads: frozenset[bytes]
+    speaks: bytes
+
+
+@dataclass(frozen=True)
+class Revision:
+    """An event `event_id` about an incident that takes the place of the versions `replaces`."""
+
+    kind: Kind
+    event_id: bytes
+    replaces: tuple[bytes, ...]
+    state: str = ""
+    step: str = "unspecified"
+    verifier: bytes = NOBODY
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a revision does: the life after it, whether it speaks now, and the shared versions that it ends."""
+
+    life: Life
+    speaks: bool
+    ended: tuple[bytes, ...]
+
+
+def begin(case: bytes, incident_id: bytes, state: str) -> Life:
+    """Return the life of an incident as it was reported."""
+    return Life(case, {incident_id: Version(state)}, frozenset({incident_id}), incident_id)
+
+
+def follow(life: Life, one: Revision) -> Turn:
+    """Return what a revision does to a life; Quarantines where it is not allowed."""
+    before = [life.versions[each] for each in one.replaces if each in life.versions]
+    version = _MADE[one.kind](before, one)
+    if one.kind == "IncidentRetracted" and life.heads - set(one.replaces):
+        raise Quarantines("revision.not_newest")
+    speaks = life.speaks in one.replaces
+    ended = [each for each in one.replaces if each in life.heads and life.versions[each].shared]
+    after = replace(
+        life,
+        versions={**life.versions, one.event_id: version},
+        heads=life.heads - set(one.replaces) | {one.event_id},
+        speaks=one.event_id if speaks else life.speaks,
+    )
+    return Turn(after, speaks, tuple(dict.fromkeys(ended)))
+
+
+def _amended(before: list[Version], one: Revision) -> Version:
+    """Return the version of a correction: verification is as it was, but nobody has examined these facts yet."""
+    if before and one.state not in {each.state for each in before}:
+        raise Quarantines("revision.verification_by_amendment")
+    return Version(one.state, (), one.state in SHARED)
+
+
+def _verified(before: list[Version], one: Revision) -> Version:
+    """Return the version of an examination, which has to be allowed after each that it takes the place of."""
+    states = {each.state for each in before} or {PENDING}
+    taken = tuple(sorted({step for each in before for step in each.taken}, key=lambda step: steps().index(step[0])))
+    step = one.step, one.verifier
+    for reason in filter(None, (refusal(taken, (state, one.state), step) for state in sorted(states))):
+        raise Quarantines(reason)
+    return Version(one.state, chain(taken, (min(states), one.state), step), one.state in SHARED)
+
+
+def _retracted(before: list[Version], one: Revision) -> Version:  # noqa: ARG001
+    """Return the version of a retraction; what is reported again after it is verified as it was before."""
+    return Version(before[0].state if before else PENDING, (), shared=False)
+
+
+_MADE = {"IncidentAmended": _amended, "IncidentVerified": _verified, "IncidentRetracted": _retracted}
+
+
+def pack(lives: Mapping[bytes, Life]) -> bytes:
+    """Return lives by incident in bytes; equal lives give equal bytes."""
+    return json.dumps({key.hex(): _plain(life) for key, life in lives.items()}, sort_keys=True).encode()
+
+
+def unpack(packed: bytes) -> dict[bytes, Life]:
+    """Return the lives that `pack` wrote."""
+    return {bytes.fromhex(key): _life(plain) for key, plain in json.loads(packed or b"{}").items()}
+
+
+def _plain(life: Life) -> dict[str, Any]:
+    versions = {
+        key.hex(): [one.state, [[step, who.hex()] for step, who in one.taken], one.shared]
+        for key, one in life.versions.items()
+    }
+    heads = sorted(each.hex() for each in life.heads)
+    return {"case": life.case.hex(), "versions": versions, "heads": heads, "speaks": life.speaks.hex()}
+
+
+def _life(plain: dict[str, Any]) -> Life:
+    versions = {
+        bytes.fromhex(key): Version(state, tuple((step, bytes.fromhex(who)) for step, who in steps), shared)
+        for key, (state, steps, shared) in plain["versions"].items()
+    }
+    heads = frozenset(map(bytes.fromhex, plain["heads"]))
+    return Life(bytes.fromhex(plain["case"]), versions, heads, bytes.fromhex(plain["speaks"]))
