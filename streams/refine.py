@@ -154,9 +154,11 @@ def _states(found: Envelopes, accepted: list[Judged]) -> States:
 
 def _past(state: Refined, found: Envelopes, states: States) -> Past:
     """Return what revisions go on from: what the lane knows, and the reports of the batch itself."""
-    reported = Reported([*state.reported.parts], [*state.reported.fresh])
-    reported.add(found.sequence, states)
-    return Past(state.lives, partial(dedupe.known, state.seen), reported.of)
+    now = Reported()
+    now.add(found.sequence, states)
+    return Past(
+        state.lives, partial(dedupe.known, state.seen), lambda numbers: state.reported.of(numbers) | now.of(numbers)
+    )
 
 
 def _refs(found: Envelopes, rows: Longs) -> list[bytes]:

@@ -76,6 +76,22 @@ def value(row, leads=("sahel",)):
     return confluent(latest(name), rows.write(latest(name), {**common, **more}))
 
 
+def revised(row, of, current=True):
+    """Return the framed record of a further version, `row`, of the incident with the number `of`."""
+    verified = {"change": "verified", "step": "technical", "verified_on": day(row.day), "late_verification": False}
+    common = {"event_id": identity(row.id), "sequence": row.id, "recorded_at": RECORDED, "area": row.area}
+    values = {**common, **verified, "node": row.node, "case_ref": identity(of), "incident": facts(row)}
+    values |= {"incident_id": identity(of), "current": current}
+    return confluent(latest("RevisionAccepted"), rows.write(latest("RevisionAccepted"), values))
+
+
+def ended(number, node="N1", ending="amended"):
+    """Return the framed record that ends a version of a node's incident."""
+    release = latest("VersionEnded")
+    values = {"event_id": identity(number), "node": node, "ended_at": RECORDED, "ending": ending}
+    return confluent(release, rows.write(release, values))
+
+
 def withdrawn(number, node="N1"):
     """Return the framed record that takes a node's incident out."""
     release = latest("IncidentWithdrawn")

@@ -6,6 +6,7 @@ import numpy as np
 
 from schemas import rows, seal
 from schemas.keyring import Keyring
+from schemas.lifecycle import replaces
 from schemas.released import latest
 from schemas.wire import single_object
 
@@ -118,6 +119,41 @@ def incident(sequence, number=None, facts=None, **more):
 def pattern(sequence, facts=None, **more):
     values = {"recorded_at": RECORDED, "pattern": {**PATTERN, **(facts or {})}}
     return envelope("PatternObserved", sequence, rows.write(latest("PatternObserved"), values), **more)
+
+
+def revision(kind, sequence, number, replaced, *, of=None, **more):
+    """Return an event of case `number` that revises the incident of event `of` (default: the number of its case).
+
+    `replaced` are numbers of events as `identity` takes them; `more` are fields of its contract, or of its envelope.
+    """
+    of = number if of is None else of
+    own = {field["name"] for field in latest(kind).schema["fields"]}
+    values = {
+        "recorded_at": RECORDED,
+        "incident_id": identity(of),
+        "incident_number": of,
+        "replaces": replaces((identity(each), each) for each in replaced),
+        **{name: value for name, value in more.items() if name in own},
+    }
+    around = {name: value for name, value in more.items() if name not in own}
+    return sealed(kind, sequence, number, rows.write(latest(kind), values), **around)
+
+
+def amendment(sequence, number, replaced, facts=None, **more):
+    """Return an IncidentAmended of case `number`; see `revision`."""
+    return revision("IncidentAmended", sequence, number, replaced, incident={**INCIDENT, **(facts or {})}, **more)
+
+
+def verification(sequence, number, replaced, state="verified", step="focal_point", verifier=1, facts=None, **more):
+    """Return an IncidentVerified of case `number`; see `revision`."""
+    incident = {**INCIDENT, **(facts or {}), "verification": state}
+    who = {"step": step, "verifier": verifier.to_bytes(8, "big"), "verified_on": more.pop("on", date(2021, 3, 31))}
+    return revision("IncidentVerified", sequence, number, replaced, incident=incident, **who, **more)
+
+
+def retraction(sequence, number, replaced, reason="error", **more):
+    """Return an IncidentRetracted of case `number`; see `revision`."""
+    return revision("IncidentRetracted", sequence, number, replaced, reason=reason, **more)
 
 
 def withdrawal(sequence, number, incidents=(), **more):

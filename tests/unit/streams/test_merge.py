@@ -9,7 +9,8 @@ from schemas.errors import NotSetUp
 from schemas.places import region_codes_of
 from streams.merge import Merge
 from tests.unit.streams import plain
-from tests.unit.streams.accepted import SECRETS, facts, hashable, identity, read, records, value, withdrawn
+from tests.unit.streams.accepted import SECRETS, ended, facts, hashable, identity, read, records, revised, value
+from tests.unit.streams.accepted import withdrawn
 from tests.unit.streams.lanes import incidents, numbered, patterns
 
 STAGE = Merge(SECRETS)
@@ -168,15 +169,21 @@ def test_probable_duplicates_say_what_two_incidents_share():
     assert row["reasons"] == ["near_date", "same_forms", "same_counts", "other_node", "other_source"]
 
 
+NAMING = (("incident_id", "version_id"), ("first_id", "first_version"), ("second_id", "second_version"))
+
+
 def standing(found):
-    """Return what a reader in order keeps: what was put out and not voided by a removal."""
+    """Return what a reader in order keeps as current: what was put out and not voided by a removal or the end of a version."""
     flat = [each for batch in found for each in batch]
     removed = {(topic, row["incident_id"]) for topic, *_, name, row in flat if name == "IncidentRemoved"}
+    closed = {(topic, row["incident_id"], row["version_id"]) for topic, *_, name, row in flat if name == "VersionClosed"}
     return {
         hashable([topic, name, row])
         for topic, *_, name, row in flat
-        if name != "IncidentRemoved"
-        and not removed & {(topic, row.get(field)) for field in ("incident_id", "first_id", "second_id")}
+        if name not in ("IncidentRemoved", "VersionClosed")
+        and row.get("current", True)
+        and not removed & {(topic, row.get(field)) for field, _ in NAMING}
+        and not closed & {(topic, row.get(field), row.get(version)) for field, version in NAMING}
     }
 
 
@@ -213,6 +220,99 @@ def test_a_withdrawn_incident_leaves_every_region_of_its_area_once_and_meets_not
     gone = {seal.mint(SECRETS[region], identity(1)) for region in SECRETS}
     assert not gone & {row.get("incident_id") for *_, row in third}
     assert state.incident_count == 2
+
+
+@settings(deadline=None, max_examples=60)
+@given(MIX, st.data())
+def test_what_stands_after_revisions_is_what_stands_of_the_last_versions_alone(mix, data):
+    some, others, random, size = mix
+    reports, late = placed(numbered(some)), placed(numbered(others, 1_000))
+    expected, arrivals, at = [*late], [*late], 100
+    random.shuffle(arrivals)
+    for row in reports:
+        told, last = [row], row
+        for version in placed(data.draw(st.lists(incidents(st.integers(17_900, 18_100), st.integers(0, 4)), max_size=3))):
+            at, ending = at + 1, [ended(told[-1].id if told[-1] is row else last.id, row.node)]
+            last = replace(version, id=at, node=row.node)
+            told += [(revised(last, row.id), *ending)]
+        fate = data.draw(st.sampled_from(["stands", "stands", "retracted", "withdrawn"]))
+        if fate == "stands":
+            expected.append(row if last is row else revised(last, row.id))
+        ids = [row.id, *range(at - len(told) + 2, at + 1)]
+        told += [(ended(ids[-1], row.node, "error"),)] if fate == "retracted" else []
+        told += [tuple(withdrawn(each, row.node) for each in ids)] if fate == "withdrawn" else []
+        places = sorted(random.randint(0, len(arrivals)) for _ in told)
+        for shift, (place, each) in enumerate(zip(places, told, strict=True)):
+            arrivals.insert(place + shift, each)
+    flat = [one for each in arrivals for one in (each if isinstance(each, tuple) else (each,))]
+    batches = [flat[k : k + size] for k in range(0, len(flat), size)]
+    state, found = run(batches)
+    assert standing(found) == standing(run([[each] for each in expected])[1])
+    crashed, again = run([each for batch in batches for each in (CRASH, batch)])
+    assert again == found
+    assert STAGE.freeze(crashed) == STAGE.freeze(state) == STAGE.freeze(STAGE.thaw(STAGE.freeze(state)))
+
+
+def test_a_version_is_an_incident_of_its_own_area_and_the_one_before_is_closed_where_it_was():
+    first, second = plain.Incident(1, AREA, 18_000), plain.Incident(2, OTHER, 18_000)
+    fitting = plain.Pattern(100, OTHER, 18_000, 18_010)
+    _, [_, found] = run([[first, fitting], [revised(second, 1), ended(1, ending="verified")]])
+    closed = [(topic, row) for topic, *_, name, row in found if name == "VersionClosed"]
+    came = [(topic, row) for topic, *_, name, row in found if name == "RevisionShared"]
+    linked = [(topic, row) for topic, *_, name, row in found if name == "PatternLinked"]
+    of = {f"hub.{region}": seal.mint(secret, identity(1)) for region, secret in SECRETS.items()}
+    version = {f"hub.{region}": seal.mint(secret, identity(2)) for region, secret in SECRETS.items()}
+    assert {topic for topic, _ in closed} == {f"hub.{region}" for region in region_codes_of(AREA)}
+    assert {topic for topic, _ in came} == {f"hub.{region}" for region in region_codes_of(OTHER)}
+    for topic, row in closed:
+        day = plain.date(2026, 1, 1)
+        assert row == {"incident_id": of[topic], "version_id": None, "ended_on": day, "ending": "verified"}
+    for topic, row in came:
+        assert (row["incident_id"], row["version_id"], row["incident"]) == (of[topic], version[topic], facts(second))
+        assert (row["current"], row["change"], row["step"], row["node"]) == (True, "verified", "technical", "N1")
+    assert {topic for topic, _ in linked} == {topic for topic, _ in came}
+    assert all((row["incident_id"], row["version_id"]) == (of[topic], version[topic]) for topic, row in linked)
+
+
+def test_probable_duplicates_name_versions():
+    rows = [plain.Incident(1, COUNTRY, 18_000), plain.Incident(2, COUNTRY, 18_000, node="N2")]
+    later = plain.Incident(3, COUNTRY, 18_000)
+    _, [_, found] = run([rows, [ended(1), revised(later, 1)]])
+    [row] = [row for topic, *_, name, row in found if name == "ProbableDuplicate" and topic == "hub.sahel"]
+    of, other, version = (seal.mint(SECRETS["sahel"], identity(number)) for number in (1, 2, 3))
+    assert (row["first_id"], row["first_version"]) == (other, None)
+    assert (row["second_id"], row["second_version"]) == (of, version)
+
+
+def test_a_version_in_conflict_is_told_and_meets_nothing():
+    rows = [plain.Incident(1, AREA, 18_000), plain.Pattern(100, AREA, 18_000, 18_010)]
+    aside = plain.Incident(3, AREA, 18_000, node="N1")
+    twin = plain.Incident(4, AREA, 18_000, node="N2")
+    _, [_, told, after] = run([rows, [revised(aside, 1, current=False)], [twin, ended(3)]])
+    assert {name for *_, name, _ in told} == {"RevisionShared"}
+    assert not any(row["current"] for *_, row in told)
+    version = seal.mint(SECRETS["sahel"], identity(3))
+    assert version not in {row.get(name) for *_, row in after for name in ("first_version", "second_version")}
+    closed = [row["version_id"] for topic, *_, name, row in after if name == "VersionClosed" and topic == "hub.sahel"]
+    assert closed == [version]
+
+
+def test_a_withdrawal_removes_an_incident_once_whatever_its_versions():
+    rows = [plain.Incident(1, AREA, 18_000), revised(plain.Incident(2, AREA, 18_001), 1), ended(1)]
+    _, [_, found] = run([rows, [withdrawn(1), withdrawn(2)]])
+    removed = [(topic, row["incident_id"]) for topic, *_, name, row in found if name == "IncidentRemoved"]
+    assert sorted(removed) == sorted(
+        (f"hub.{region}", seal.mint(SECRETS[region], identity(1))) for region in region_codes_of(AREA)
+    )
+    assert len(removed) == len(found)
+
+
+def test_what_became_of_versions_is_counted():
+    state = STAGE.empty("accepted-0")
+    state, _ = STAGE.step(state, records([value(plain.Incident(1, AREA, 18_000))]))
+    version = revised(plain.Incident(2, AREA, 18_000), 1)
+    _, outcome = STAGE.step(state, records([version, ended(1), ended(1, "N2"), ended(9), version], 1))
+    assert outcome.counts == {"revisions": 1, "ended": 1, "elsewhere": 2, "repeated": 1}
 
 
 def test_what_became_of_withdrawals_is_counted():

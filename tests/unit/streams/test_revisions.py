@@ -1,0 +1,256 @@
+"""Revisions in refine: what becomes of them, what they end, and what they may not do."""
+
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.partition import partition_of
+from tests.unit.streams.raw import INCIDENT, NODE, RECORDED, amendment, case, identity, incident
+from tests.unit.streams.raw import retraction, verification, withdrawal
+from tests.unit.streams.test_refine import CRASH, STAGE, run, step
+
+SHARED = ("report_pending_verification", "verified")
+
+
+def said(batch):
+    """Return what a batch tells `accepted` of versions: those that come, and those that end, each told to every partition."""
+    came = [row for _, _, _, name, row in batch if name == "RevisionAccepted"]
+    told = [(partition, row) for _, partition, _, name, row in batch if name == "VersionEnded"]
+    first = [row for partition, row in told if partition == 0]
+    for partition in range(4):
+        assert [row for at, row in told if at == partition] == first
+    return (
+        [(row["sequence"], row["current"]) for row in came],
+        [(int.from_bytes(row["event_id"][8:], "big"), row["ending"]) for row in first],
+    )
+
+
+def of_last(values):
+    """Return what the last of some records tells, and its counts; the others come before it, in a batch of their own."""
+    _, found, counts = run([values[:-1], values[-1:]])
+    return (*said(found[-1]), counts[-1])
+
+
+def reasons(values):
+    _, found, counts = run([values[:-1], values[-1:]])
+    assert counts[-1] == {"quarantined": 1}
+    [(*_, row)] = found[-1]
+    return row["reasons"]
+
+
+def test_an_amendment_goes_to_its_area_whole_and_ends_the_version_before():
+    facts = {"admin1": "ML02", "women": 3}
+    _, [_, found], [_, counts] = run([[incident(1)], [amendment(2, 1, [1], facts)]])
+    assert counts == {"revised": 1}
+    assert said(found) == ([(2, True)], [(1, "amended")])
+    [(topic, partition, key, _, row)] = [each for each in found if each[3] == "RevisionAccepted"]
+    assert (topic, partition, key) == ("accepted", partition_of(b"ML02", 4), b"ML02")
+    assert row == {
+        "event_id": identity(2),
+        "node": NODE,
+        "sequence": 2,
+        "case_ref": case(1),
+        "recorded_at": RECORDED,
+        "area": "ML02",
+        "incident_id": identity(1),
+        "current": True,
+        "change": "amended",
+        "step": "unspecified",
+        "verified_on": None,
+        "late_verification": False,
+        "incident": {**INCIDENT, **facts},
+    }
+
+
+def test_a_verification_says_its_step_and_day():
+    _, [found], _ = run([[incident(1), verification(2, 1, [1], on=date(2021, 3, 31))]])
+    [row] = [row for _, _, _, name, row in found if name == "RevisionAccepted"]
+    assert (row["change"], row["step"], row["verified_on"]) == ("verified", "focal_point", date(2021, 3, 31))
+    assert row["incident"] == {**INCIDENT, "verification": "verified"}
+    assert said(found)[1] == [(1, "verified")]
+
+
+@pytest.mark.parametrize(
+    ("happened", "precision", "verified", "late"),
+    [
+        (date(2021, 3, 1), "day", date(2021, 3, 31), False),
+        (date(2021, 3, 1), "day", date(2021, 4, 1), True),
+        (date(2021, 12, 31), "day", date(2021, 12, 31), False),
+        (date(2021, 12, 31), "day", date(2022, 1, 1), True),
+        (date(2021, 3, 29), "week", date(2021, 6, 30), False),
+        (date(2021, 2, 1), "month", date(2021, 4, 1), True),
+        (date(2021, 1, 1), "year", date(2021, 12, 31), False),
+        (date(2021, 1, 1), "year", date(2022, 1, 1), True),
+    ],
+)
+def test_late_is_after_the_quarter_in_which_it_happened(happened, precision, verified, late):
+    facts = {"occurred_on": happened, "date_precision": precision}
+    _, [found], _ = run([[incident(1, facts=facts), verification(2, 1, [1], facts=facts, on=verified)]])
+    [row] = [row for _, _, _, name, row in found if name == "RevisionAccepted"]
+    assert row["late_verification"] is late
+
+
+@pytest.mark.parametrize(
+    ("last", "ending"),
+    [
+        (retraction(2, 1, [1], "duplicate"), "duplicate"),
+        (verification(2, 1, [1], "did_not_occur"), "did_not_occur"),
+        (verification(2, 1, [1], "not_in_scope"), "out_of_scope"),
+    ],
+)
+def test_what_is_taken_back_ends_and_nothing_comes_instead(last, ending):
+    assert of_last([incident(1), last]) == ([], [(1, ending)], {"revised": 1})
+
+
+def test_two_who_revise_the_same_version_are_in_conflict_until_a_third_has_seen_both():
+    values = [incident(1), amendment(2, 1, [1], {"women": 2}), amendment(3, 1, [1], {"women": 3})]
+    assert of_last(values) == ([(3, False)], [], {"revised": 1})
+    assert of_last([*values, amendment(4, 1, [2, 3])]) == ([(4, True)], [(2, "amended"), (3, "amended")], {"revised": 1})
+    assert of_last([*values, amendment(4, 1, [3])]) == ([(4, False)], [(3, "amended")], {"revised": 1})
+    assert of_last([*values, amendment(4, 1, [2])]) == ([(4, True)], [(2, "amended")], {"revised": 1})
+
+
+def test_what_was_taken_back_can_be_taken_up_again_by_who_has_seen_that():
+    values = [incident(1), retraction(2, 1, [1])]
+    assert of_last([*values, amendment(3, 1, [2])]) == ([(3, True)], [], {"revised": 1})
+    assert of_last([*values, amendment(3, 1, [1])]) == ([(3, False)], [], {"revised": 1})
+    gone = [incident(1), verification(2, 1, [1], "did_not_occur")]
+    again = verification(3, 1, [2], "report_pending_verification")
+    assert of_last([*gone, again]) == ([(3, True)], [], {"revised": 1})
+
+
+def test_a_refused_report_can_be_put_right():
+    values = [incident(1, facts={"women": 0}), amendment(2, 1, [1])]
+    assert of_last(values) == ([(2, True)], [(1, "amended")], {"revised": 1})
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([amendment(2, 1, [1])], ["revision.unknown_version"]),
+        ([incident(1), amendment(3, 1, [2])], ["revision.unknown_version"]),
+        ([incident(1), incident(2), amendment(3, 2, [2], of=1, incident_number=2)], ["revision.unknown_version"]),
+        ([incident(1), amendment(3, 1, [1], incident_number=-5)], ["revision.unknown_version"]),
+        ([incident(1), amendment(3, 1, [1], incident_number=1 << 62)], ["revision.unknown_version"]),
+        ([incident(1), amendment(2, 1, [])], ["revision.replaces"]),
+        ([incident(1), amendment(2, 1, [1], replaces=bytes(25))], ["revision.replaces"]),
+        ([incident(1), amendment(2, 1, [1]), amendment(3, 4, [2], of=1)], ["revision.other_incident"]),
+        ([incident(1), amendment(2, 1, [1], {"verification": "verified"})], ["revision.verification_by_amendment"]),
+        ([incident(1), amendment(2, 1, [1], {"women": 0})], ["incident.persons_none"]),
+        (
+            [incident(1, facts={"verification": "verified"}), verification(2, 1, [1], "report_pending_verification")],
+            ["revision.move_not_allowed"],
+        ),
+        (
+            [incident(1), verification(2, 1, [1], "not_in_scope"), verification(3, 1, [2], "verified")],
+            ["revision.move_not_allowed"],
+        ),
+        ([incident(1), verification(2, 1, [1], step="unspecified")], ["revision.step"]),
+        (
+            [incident(1), verification(2, 1, [1], step="technical"), verification(3, 1, [2], verifier=2)],
+            ["revision.step"],
+        ),
+        (
+            [incident(1), verification(2, 1, [1]), verification(3, 1, [2], step="technical")],
+            ["revision.same_verifier"],
+        ),
+        (
+            [incident(1), verification(2, 1, [1], facts={"primary_sources": 0})],
+            ["incident.verified_without_primary_source"],
+        ),
+        ([incident(1), amendment(2, 1, [1]), retraction(3, 1, [1])], ["revision.not_newest"]),
+        ([incident(1), retraction(2, 99, [1], of=1)], ["seal.no_key"]),
+        ([incident(1), retraction(2, 1, [1], body_schema=b"12345678")], ["envelope.body_schema"]),
+    ],
+)
+def test_what_is_not_allowed_goes_to_quarantine_with_its_reason(values, expected):
+    assert reasons(values) == expected
+
+
+def test_three_steps_by_three_persons():
+    values = [incident(1), verification(2, 1, [1])]
+    values += [verification(3, 1, [2], step="technical", verifier=2)]
+    values += [verification(4, 1, [3], step="task_force", verifier=3)]
+    assert of_last(values) == ([(4, True)], [(3, "verified")], {"revised": 1})
+
+
+def test_a_correction_has_to_be_examined_anew():
+    values = [incident(1), verification(2, 1, [1], step="technical"), amendment(3, 1, [2], {"verification": "verified"})]
+    assert of_last([*values, verification(4, 1, [3])]) == ([(4, True)], [(3, "verified")], {"revised": 1})
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_after_withdrawal_no_version_is_shared_and_nothing_of_the_case_is_remembered(cut):
+    values = [incident(1), amendment(2, 1, [1]), withdrawal(3, 1, [1, 2]), amendment(4, 1, [2]), amendment(2, 1, [1])]
+    state, found, counts = run([values[:cut], CRASH, values[cut:]])
+    total = {name: sum(count.get(name, 0) for count in counts) for name in ("revised", "withdrawn", "repeated")}
+    assert total == {"revised": 1, "withdrawn": 1, "repeated": 1}
+    assert {row["sequence"] for batch in found for _, _, _, name, row in batch if name == "RevisionAccepted"} == {2}
+    assert state.lives == {}
+
+
+STATES = ["report_pending_verification", "verified", "not_in_scope", "did_not_occur"]
+STEPS = ["focal_point", "technical", "task_force"]
+
+
+@st.composite
+def histories(draw):
+    """Return records of one node: reports, and revisions that have seen some of what came before them."""
+    values, versions = [], {1: [1], 2: [2]}
+    values += [incident(number, facts={"verification": draw(st.sampled_from(STATES[:2]))}) for number in versions]
+    for sequence in range(3, 3 + draw(st.integers(1, 8))):
+        number = draw(st.sampled_from([1, 2]))
+        seen = draw(st.lists(st.sampled_from(versions[number][-3:]), min_size=1, max_size=2, unique=True))
+        kind = draw(st.sampled_from(["amend", "verify", "retract", "withdraw"] if sequence > 6 else ["amend", "verify"]))
+        if kind == "amend":
+            values.append(amendment(sequence, number, seen, {"verification": draw(st.sampled_from(STATES[:2]))}))
+        elif kind == "verify":
+            who = draw(st.integers(1, 3))
+            values.append(
+                verification(sequence, number, seen, draw(st.sampled_from(STATES)), draw(st.sampled_from(STEPS)), who)
+            )
+        elif kind == "retract":
+            values.append(retraction(sequence, number, seen))
+        else:
+            values.append(withdrawal(sequence, number, versions[number]))
+        versions[number].append(sequence)
+    return values
+
+
+@settings(deadline=None, max_examples=60)
+@given(histories(), st.integers(1, 4), st.sets(st.integers(0, 8)))
+def test_any_batching_and_any_crash_put_out_the_same(values, size, crashes):
+    batches = [values[at : at + size] for at in range(0, len(values), size)]
+    state, found, _ = run([values])
+    again, parts, _ = run([each for i, batch in enumerate(batches) for each in ([CRASH] * (i in crashes) + [batch])])
+    assert sorted(repr(each) for batch in parts for each in batch) == sorted(repr(each) for batch in found for each in batch)
+    assert STAGE.freeze(again) == STAGE.freeze(state) == STAGE.freeze(STAGE.thaw(STAGE.freeze(state)))
+    assert again.lives == state.lives
+
+
+@settings(deadline=None, max_examples=60)
+@given(histories())
+def test_at_any_moment_an_incident_has_one_current_version_or_none(values):
+    _, found, _ = run([[value] for value in values])
+    current = {1: {1}, 2: {2}}
+    withdrawn = set()
+    for batch in found:
+        came = [row for _, _, _, name, row in batch if name == "RevisionAccepted"]
+        ended = {row["event_id"] for _, _, _, name, row in batch if name == "VersionEnded"}
+        withdrawn |= {row["event_id"] for _, _, _, name, row in batch if name == "IncidentWithdrawn"}
+        for number in current:
+            current[number] -= {int.from_bytes(each[8:], "big") for each in ended}
+        for row in came:
+            assert row["incident"]["verification"] in SHARED
+            assert not row["event_id"] in withdrawn
+            if row["current"]:
+                current[int.from_bytes(row["incident_id"][8:], "big")].add(row["sequence"])
+        assert all(len(each) <= 1 for each in current.values())
+
+
+def test_a_life_takes_few_bytes_in_the_ledger():
+    state, _, _ = run([[incident(1)], [amendment(2, 1, [1])]])
+    _, outcome = step(state, [amendment(3, 1, [2])], 2)
+    assert len(outcome.delta) < 400
