@@ -15,7 +15,7 @@ DATA = Path(codes.__file__).parent / "data"
 ARABIC = re.compile(r"[\u0600-\u06ff]")
 # Reasons as the sources write them; a name of a file is none.
 WRITTEN = re.compile(
-    r'"((?:avro|frame|envelope|seal|keys|place|form|party|perpetrator|setting|context|svac|date|persons|deaths|row|cell|stage)'
+    r'"((?:avro|frame|envelope|seal|keys|place|form|party|perpetrator|setting|context|svac|date|persons|deaths|row|cell|stage|revision)'
     r'\.[a-z0-9_]+)"'
 )
 FILES = (".log", ".json", ".key", ".csv")
