@@ -38,10 +38,21 @@ def allowed_moves() -> frozenset[tuple[str, str]]:
 
 
 @cache
+def states() -> tuple[str, ...]:
+    """Return the states of verification."""
+    return _symbols("Incident", "verification")
+
+
+@cache
 def steps() -> tuple[str, ...]:
     """Return the steps of verification in their order."""
-    fields = {field["name"]: field["type"] for field in load("IncidentVerified")["fields"]}
-    return tuple(symbol for symbol in fields["step"]["symbols"] if symbol != fields["step"]["default"])
+    return _symbols("IncidentVerified", "step")
+
+
+@cache
+def reasons() -> tuple[str, ...]:
+    """Return the reasons for which an incident is retracted; a withdrawn consent is none of them."""
+    return _symbols("IncidentRetracted", "reason")
 
 
 def chain(before: Chain, move: tuple[str, str], taken: tuple[str, bytes]) -> Chain:
@@ -69,8 +80,14 @@ def refusal(before: Chain, move: tuple[str, str], taken: tuple[str, bytes]) -> s
     return "revision.same_verifier" if verifier in {who for _, who in before} else ""
 
 
+def _symbols(contract: str, name: str) -> tuple[str, ...]:
+    """Return what a coded field may hold, but for the symbol that stands for what a newer contract adds."""
+    fields = {field["name"]: field["type"] for field in load(contract)["fields"]}
+    return tuple(symbol for symbol in fields[name]["symbols"] if symbol != "unspecified")
+
+
 def _anew(move: tuple[str, str]) -> bool:
     return move[1] == PENDING != move[0]
 
 
-__all__ = ["Chain", "allowed_moves", "chain", "entries", "refusal", "replaces", "steps"]
+__all__ = ["Chain", "allowed_moves", "chain", "entries", "reasons", "refusal", "replaces", "states", "steps"]

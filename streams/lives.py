@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from schemas.errors import Quarantines
-from schemas.lifecycle import Chain, chain, refusal, steps
+from schemas.lifecycle import Chain, chain, refusal
 
 Kind = Literal["IncidentAmended", "IncidentVerified", "IncidentRetracted"]
 PENDING = "report_pending_verification"
@@ -40,7 +40,7 @@ class Life:
 
 @dataclass(frozen=True)
 class Revision:
-    """An event `event_id` about an incident that takes the place of the versions `replaces`."""
+    """An event `event_id` about an incident that takes the place of the versions `replaces`, the newest last."""
 
     kind: Kind
     event_id: bytes
@@ -66,8 +66,8 @@ def begin(case: bytes, incident_id: bytes, state: str) -> Life:
 
 def follow(life: Life, one: Revision) -> Turn:
     """Return what a revision does to a life; Quarantines where it is not allowed."""
-    before = [life.versions[each] for each in one.replaces if each in life.versions]
-    version = _MADE[one.kind](before, one)
+    known = [life.versions[each] for each in one.replaces if each in life.versions]
+    version = _MADE[one.kind](known[-1] if known else None, one)
     if one.kind == "IncidentRetracted" and life.heads - set(one.replaces):
         raise Quarantines("revision.not_newest")
     speaks = life.speaks in one.replaces
@@ -81,26 +81,25 @@ def follow(life: Life, one: Revision) -> Turn:
     return Turn(after, speaks, tuple(dict.fromkeys(ended)))
 
 
-def _amended(before: list[Version], one: Revision) -> Version:
+def _amended(before: Version | None, one: Revision) -> Version:
     """Return the version of a correction: verification is as it was, but nobody has examined these facts yet."""
-    if before and one.state not in {each.state for each in before}:
+    if before and one.state != before.state:
         raise Quarantines("revision.verification_by_amendment")
     return Version(one.state, (), one.state in SHARED)
 
 
-def _verified(before: list[Version], one: Revision) -> Version:
-    """Return the version of an examination, which has to be allowed after each that it takes the place of."""
-    states = {each.state for each in before} or {PENDING}
-    taken = tuple(sorted({step for each in before for step in each.taken}, key=lambda step: steps().index(step[0])))
-    step = one.step, one.verifier
-    for reason in filter(None, (refusal(taken, (state, one.state), step) for state in sorted(states))):
+def _verified(before: Version | None, one: Revision) -> Version:
+    """Return the version of an examination, a further step after those that were taken to the version before."""
+    before = before or Version(PENDING)
+    move, step = (before.state, one.state), (one.step, one.verifier)
+    if reason := refusal(before.taken, move, step):
         raise Quarantines(reason)
-    return Version(one.state, chain(taken, (min(states), one.state), step), one.state in SHARED)
+    return Version(one.state, chain(before.taken, move, step), one.state in SHARED)
 
 
-def _retracted(before: list[Version], one: Revision) -> Version:  # noqa: ARG001
+def _retracted(before: Version | None, one: Revision) -> Version:  # noqa: ARG001
     """Return the version of a retraction; what is reported again after it is verified as it was before."""
-    return Version(before[0].state if before else PENDING, (), shared=False)
+    return Version(before.state if before else PENDING, (), shared=False)
 
 
 _MADE = {"IncidentAmended": _amended, "IncidentVerified": _verified, "IncidentRetracted": _retracted}

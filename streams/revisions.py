@@ -115,7 +115,7 @@ def _revision(found: Envelopes, event: _Event, past: Past) -> tuple[bytes, Revis
     """Return which incident an event is about, and the event; Quarantines where it names what its node has not sent before."""
     incident_id, number = event.octets("incident_id"), int(event.columns.ints("incident_number")[event.row])
     try:
-        replaced = entries(event.octets("replaces"))
+        replaced = sorted(entries(event.octets("replaces")), key=lambda entry: entry[1])
     except ValueError:
         replaced = []
     if not replaced:

@@ -11,7 +11,7 @@ COMMANDS = {
     "up": ("pipeline.cli.ops:up", "Start a real Kafka and a real S3 on this machine."),
     "down": ("pipeline.cli.ops:down", "Stop them; the data stays."),
     "status": ("pipeline.cli.ops:status", "Say what runs, where, and where its logs are."),
-    "node": ("pipeline.cli.node:node", "A mission node: init, import, status, sync."),
+    "node": ("pipeline.cli.node:node", "A mission node: init, import, amend, verify, status, sync."),
     "worker": ("pipeline.cli.workers:worker", "Run a stream worker: refine, merge, sink or receipts."),
     "top": ("pipeline.cli.top:top", "Watch the stages: rates, lags, quarantine, silent nodes."),
     "hub": ("pipeline.cli.hub:hub", "A regional hub: summary of its tables."),

@@ -10,13 +10,12 @@ from typing import Any
 
 import click
 
+from pipeline.cli.options import DATA, JSON, NODE
+from pipeline.cli.revisions import amend, case, retract, verify
 from pipeline.settings import default_data
 from schemas.errors import BadInput
 
-DATA = click.option("--data", type=click.Path(path_type=Path), help="The data folder [default: $TOCSIN_DATA].")
-NODE = click.option("--node", "name", metavar="DIR|CODE", help="The node, if there are several.")
 SHOWN = 20  # refused events that are printed; --json has all
-JSON = click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 
 
 class Part(click.ParamType):
@@ -35,7 +34,11 @@ class Part(click.ParamType):
 
 @click.group()
 def node() -> None:
-    """Run a mission node: init, import, withdraw, status, sync."""
+    """Run a mission node: init, import, amend, verify, retract, withdraw, case, status, sync."""
+
+
+for command in (amend, verify, retract, case):
+    node.add_command(command)
 
 
 @node.command()

@@ -3,10 +3,11 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any, Literal
 
 from pipeline.node.importers.base import Importer, Reject, Row, fits, read
 from pipeline.node.importers.insecurity_insight import InsecurityInsight
@@ -92,6 +93,14 @@ def sentence_or_code(code: str, lang: str) -> str:
         return code
 
 
+def broken(record: Literal["incident", "pattern"], facts: Mapping[str, Any]) -> list[str]:
+    """Return the codes of the rules that refuse the facts of an incident or a pattern recorded today."""
+    from quality.one import broken
+
+    today = datetime.fromtimestamp(now() / 1000, UTC).date()
+    return broken(record, {**facts, "recorded_on": today}, "refuse")
+
+
 def _part(rows: Iterator[Row | Reject], part: tuple[int, int]) -> Iterator[Row | Reject]:
     which, of = part
     return (row for row in rows if row.source.number % of == which % of)
@@ -121,9 +130,8 @@ def _accept(
     if digest in known:
         report.already += 1
         return None
-    broken = _broken(row)
-    if broken:
-        return Reject(row.source, tuple(broken))
+    if against := broken(row.record, row.facts):
+        return Reject(row.source, tuple(against))
     try:
         keep(row, digest)
     except Quarantines as refused:
@@ -131,13 +139,6 @@ def _accept(
     known.add(digest)
     report.accepted += 1
     return None
-
-
-def _broken(row: Row) -> list[str]:
-    from quality.one import broken
-
-    today = datetime.fromtimestamp(now() / 1000, UTC).date()
-    return broken(row.record, {**row.facts, "recorded_on": today}, "refuse")
 
 
 def _body(row: Row) -> dict[str, object]:

@@ -3,10 +3,21 @@
 They are written to the journal's `keys.log`, safe on the disk before the event that needs them, and sent before it.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
 from schemas import seal
 from schemas.released import latest
-from schemas.rows import write
-from schemas.wire import single_object
+from schemas.rows import read, write
+from schemas.wire import single_object, unframe
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case that can be opened: its reference and its key."""
+
+    ref: bytes
+    key: bytes = field(repr=False)
 
 
 def of_epoch(epoch: int, region: str, public: bytes, secret: bytes) -> tuple[bytes, bytes]:
@@ -16,11 +27,17 @@ def of_epoch(epoch: int, region: str, public: bytes, secret: bytes) -> tuple[byt
     return b"epoch:%d" % epoch, single_object(release, write(release, value))
 
 
-def of_case(epoch: int, secret: bytes, case_ref: bytes, case_key: bytes) -> tuple[bytes, bytes]:
+def of_case(epoch: int, secret: bytes, case: Case) -> tuple[bytes, bytes]:
     """Return key and value of a CaseKey record: the case's key, wrapped under the epoch's."""
     release = latest("CaseKey")
-    value = {"epoch": epoch, "wrapped": seal.wrap(secret, case_ref, case_key)}
-    return case_ref, single_object(release, write(release, value))
+    value = {"epoch": epoch, "wrapped": seal.wrap(secret, case.ref, case.key)}
+    return case.ref, single_object(release, write(release, value))
+
+
+def opened(case_ref: bytes, value: bytes, secret_of: Callable[[int], bytes]) -> Case:
+    """Return the case of a CaseKey record; `secret_of` gives an epoch's secret. Quarantines where it does not open."""
+    record = read(*unframe(value))
+    return Case(case_ref, seal.unwrap(secret_of(record["epoch"]), case_ref, record["wrapped"]))
 
 
 def tombstone(case_ref: bytes) -> tuple[bytes, bytes]:

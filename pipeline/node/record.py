@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pipeline.node import keys
 from pipeline.node.journal import NO_DIGEST, Entry, Journal
+from pipeline.node.keys import Case
 from pipeline.node.node import Node
 from schemas import seal
 from schemas.released import Release, latest
@@ -68,14 +69,13 @@ class Recorder:
 
         An event about a case gets a new case with a key of its own.
         """
-        moment = self._clock()
-        release = latest(kind)
-        plain = write(release, {"recorded_at": moment, **body})
-        event_id, sequence = self._next(moment)
-        case_ref = None if kind in ABOUT_NO_CASE else os.urandom(16)
-        sealed = plain if case_ref is None else self._sealed(release, event_id, sequence, case_ref, plain)
-        self._add(release, event_id, sequence, case_ref, sealed, digest)
-        return event_id
+        plain = self._plain(kind, body)
+        case = None if kind in ABOUT_NO_CASE else self._new_case()
+        return self._record(kind, plain, case, digest)
+
+    def follow(self, case: Case, kind: str, body: dict[str, Any]) -> bytes:
+        """Add one event about a case that was recorded before, sealed under the key that it has; return its id."""
+        return self._record(kind, self._plain(kind, body), case)
 
     def withdraw(self, case_ref: bytes, incidents: Sequence[bytes]) -> bytes:
         """Add the withdrawal of a case, which names the ids of its incidents, and its key's tombstone; return its id."""
@@ -86,6 +86,36 @@ class Recorder:
         self._keys.append(keys.tombstone(case_ref))
         self._add(release, event_id, sequence, case_ref, body)
         return event_id
+
+    def _plain(self, kind: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        """Return the moment and the body in clear."""
+        moment = self._clock()
+        return moment, write(latest(kind), {"recorded_at": moment, **body})
+
+    def _new_case(self) -> Case:
+        case = Case(os.urandom(16), seal.new_case_key())
+        self._keys.append(keys.of_case(self.node.epoch, self._epoch_secret, case))
+        return case
+
+    def _record(self, kind: str, plain: tuple[int, bytes], case: Case | None, digest: bytes = NO_DIGEST) -> bytes:
+        """Add one event, sealed where it is about a case."""
+        (moment, body), release = plain, latest(kind)
+        event_id, sequence = self._next(moment)
+        if case:
+            body = self._sealed(release, event_id, sequence, case, body)
+        self._add(release, event_id, sequence, case.ref if case else None, body, digest)
+        return event_id
+
+    def _sealed(self, release: Release, event_id: bytes, sequence: int, case: Case, body: bytes) -> bytes:
+        return seal.seal_body(
+            case.key,
+            body_schema=release.fingerprint,
+            event_id=event_id,
+            case_ref=case.ref,
+            sequence=sequence,
+            node=self.node.code,
+            body=body,
+        )
 
     def _next(self, moment: int) -> tuple[bytes, int]:
         """Return the id and the number of the next event."""
@@ -120,16 +150,3 @@ class Recorder:
         self._entries, self._keys = [], []
         if entries:
             self.journal.append(entries, records)
-
-    def _sealed(self, release: Release, event_id: bytes, sequence: int, case_ref: bytes, plain: bytes) -> bytes:
-        case_key = seal.new_case_key()
-        self._keys.append(keys.of_case(self.node.epoch, self._epoch_secret, case_ref, case_key))
-        return seal.seal_body(
-            case_key,
-            body_schema=release.fingerprint,
-            event_id=event_id,
-            case_ref=case_ref,
-            sequence=sequence,
-            node=self.node.code,
-            body=plain,
-        )

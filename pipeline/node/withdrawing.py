@@ -1,7 +1,7 @@
 """A survivor takes her consent back: her case's key goes, and an event has the hub take out all that was reported of it.
 
 The key's tombstone is safe on the disk before the event, so that whatever happens between, the case cannot be opened any
-more. The event names what was reported, by ids that say nothing of it; it travels in clear, since no key is left.
+more. The event names every version of what was reported, by ids that say nothing of it; it travels in clear, since no key is left.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,14 +11,15 @@ from typing import TypeGuard
 from pipeline.node.importers.base import Importer, Reject, Row, read
 from pipeline.node.importers.table import Table
 from pipeline.node.importing import digests
-from pipeline.node.journal import Journal
+from pipeline.node.journal import Journal, Reader
 from pipeline.node.node import Node
 from pipeline.node.record import Recorder
+from pipeline.node.versions import REPORTED, VERSIONS, WITHDRAWN
 from schemas.errors import BadInput
 from schemas.rows import read as read_row
 from schemas.wire import unframe
 
-NAMED = 1_000  # incidents that one event names; a case with more gets several
+NAMED = 1_000  # versions that one event names; a case with more gets several
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,12 @@ class Withdrawn:
 
 @dataclass
 class _Case:
-    incidents: list[bytes]
+    versions: list[bytes]
+    incidents: int = 0
     withdrawn: int = 0
 
 
-def numbers_of(node: Node, importer: Importer, table: Table, wanted: Iterable[int], journal: Journal) -> list[int]:
+def numbers_of(node: Node, importer: Importer, table: Table, wanted: Iterable[int], journal: Reader) -> list[int]:
     """Return the numbers of the events that rows of a file became, rows counted from 1; BadInput where one became none."""
     rows, digest_of = set(wanted), digests(node)
     given = {digest_of(row): row.source.number for row in read(importer, table) if _among(row, rows)}
@@ -66,9 +68,10 @@ def withdraw(node: Node, journal: Journal, numbers: Iterable[int], step: Callabl
     cases: dict[bytes, _Case] = {}
     for sequence, kind, event_id, case_ref in _of_cases(journal, step):
         case = cases.setdefault(case_ref, _Case([]))
-        if kind == "IncidentReported":
-            case.incidents.append(event_id)
-        if kind == "ConsentWithdrawn":
+        case.incidents += kind == REPORTED
+        if kind in VERSIONS:
+            case.versions.append(event_id)
+        if kind == WITHDRAWN:
             case.withdrawn = sequence
         if sequence in wanted:
             of_number[sequence] = case_ref
@@ -96,6 +99,6 @@ def _withdrawn(node: Node, journal: Journal, case_ref: bytes, case: _Case) -> Wi
     """Record the withdrawal of one case, unless that was done."""
     if not case.withdrawn:
         with Recorder(node, journal) as recorder:
-            for first in range(0, max(len(case.incidents), 1), NAMED):
-                recorder.withdraw(case_ref, case.incidents[first : first + NAMED])
-    return Withdrawn(case_ref.hex(), len(case.incidents), case.withdrawn or journal.last, bool(case.withdrawn))
+            for first in range(0, max(len(case.versions), 1), NAMED):
+                recorder.withdraw(case_ref, case.versions[first : first + NAMED])
+    return Withdrawn(case_ref.hex(), case.incidents, case.withdrawn or journal.last, bool(case.withdrawn))

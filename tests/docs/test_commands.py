@@ -64,6 +64,10 @@ def test_commands_are_shown():
     assert {line.split()[2] for line in node if line.startswith("tocsin node")} == {
         "init",
         "import",
+        "amend",
+        "verify",
+        "retract",
+        "case",
         "withdraw",
         "sync",
         "status",

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.cli.app import main
 from pipeline.node.importers.table import FILE_BYTES
+from schemas import seal
 from tests.unit.pipeline.node.test_importing import GOOD
 
 
@@ -39,6 +40,20 @@ def tocsin(tmp_path, monkeypatch, capsys):
         (["withdraw", __file__], 65),
         (["withdraw", "--event", "0"], 2),
         (["withdraw", "--event", "1", "--yes"], 78),
+        (["amend"], 65),
+        (["amend", "--row", "1"], 65),
+        (["amend", __file__, "--event", "1"], 65),
+        (["amend", __file__, "--row", "1", "--event", "1"], 65),
+        (["amend", "--event", "1", "--set", "women"], 65),
+        (["amend", "--event", "1", "--set", "women=2"], 78),
+        (["verify", "--event", "1", "--state", "true", "--step", "technical", "--by", "A"], 2),
+        (["verify", "--event", "1", "--state", "verified", "--step", "technical"], 2),
+        (["verify", "--event", "1", "--state", "verified", "--step", "technical", "--by", "A", "--on", "20210101"], 2),
+        (["verify", "--event", "1", "--state", "verified", "--step", "technical", "--by", "A"], 78),
+        (["retract", "--event", "1"], 2),
+        (["retract", "--event", "1", "--reason", "error"], 78),
+        (["case"], 65),
+        (["case", "--event", "1"], 78),
         (["init", "NOWHERE", "--region", "sahel"], 65),
         (["init", "MINUSMA", "--region", "atlantis"], 65),
         (["init", "MINUSMA", "--region", "sahel", "--region-key", "/nowhere"], 78),
@@ -87,3 +102,64 @@ def test_reasons_are_said_in_the_language_asked_for(tocsin, tmp_path, lang, word
     assert (status, word in said) == (0, True), said
     line = json.loads(said.strip().split("\n")[-1])
     assert (line["rows"], line["accepted"], line["rejected"]) == (2, 1, {"date.day": 1})
+
+
+@pytest.fixture
+def imported(tocsin, tmp_path):
+    """A node with three incidents, rows 1 to 3 of a file; return that file."""
+    (tmp_path / "public.key").write_text(seal.region_pair()[0].hex())
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps([{**GOOD, "sind event id": str(number)} for number in range(3)]))
+    assert tocsin("init", "MONUSCO", "--region", "great-lakes", "--region-key", tmp_path / "public.key")[0] == 0
+    assert tocsin("import", path)[0] == 0
+    return path
+
+
+def line(said):
+    return json.loads(said.strip().split("\n")[-1])
+
+
+def test_a_case_goes_on_and_each_command_says_what_it_did(tocsin, imported):
+    status, said = tocsin(
+        "amend", imported, "--row", 2, "--set", "women=3", "--set", "forms=rape,sexual_slavery", "--json"
+    )
+    assert (status, line(said)["event"], line(said)["replaces"]) == (0, 4, [2]), said
+    assert (
+        "Event 4 amends the incident of event 2: forms=rape,sexual_slavery; women=3.\nNow send it: tocsin node sync\n"
+        in said
+    )
+    decision = ("--state", "verified", "--step", "technical", "--by", "Planted Name", "--primary", 1, "--eyewitness")
+    status, said = tocsin("verify", "--event", 4, *decision, "--json")
+    assert (status, line(said)["set"][:2], "Planted" in said) == (0, ["step", "verification"], False), said
+    assert "step=technical; verification=verified; primary_sources=1; un_eyewitness=yes." in said
+    status, said = tocsin("amend", "--event", 2, "--seen", 4, "--set", "men=1")
+    assert (status, "in conflict with event 5" in said) == (0, True), said
+    status, said = tocsin("case", imported, "--row", 2, "--json")
+    assert (status, line(said)["state"], line(said)["newest"]) == (0, "in conflict", [5, 6]), said
+    assert "5  " in said
+    assert "verified: technical, verified" in said
+    status, said = tocsin("amend", "--event", 6, "--set", "boys=1")
+    assert (status, "This resolves a conflict between events 5 and 6." in said) == (0, True), said
+    status, said = tocsin("retract", "--event", 2, "--reason", "error")
+    assert (status, "add --yes" in said) == (65, True), said
+    status, said = tocsin("retract", "--event", 2, "--reason", "error", "--yes")
+    assert (status, "Event 8 retracts the incident of event 2: reason=error." in said) == (0, True), said
+    status, said = tocsin("retract", imported, "--row", 2, "--reason", "security", "--json")
+    assert (status, line(said)["before"], "sync" in said) == (0, True, False), said
+    assert tocsin("case", "--event", 1)[1].count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["amend", "--event", "1", "--set", "women=0", "--set", "place=x"], "No field is named 'place'"),
+        (["amend", "--event", "1", "--set", "country=XXX"], "incident.country_not_monitored"),
+        (["amend", "--event", "9", "--set", "women=1"], "Event 9 of MONUSCO is about no case"),
+        (["retract", "--event", "1", "--reason", "consent_withdrawn", "--yes"], "tocsin node withdraw"),
+        (["verify", "--event", "1", "--state", "verified", "--step", "technical", "--by", " "], "--by"),
+    ],
+)
+def test_what_cannot_follow_is_refused_with_its_sentence(tocsin, imported, args, words):
+    status, said = tocsin(*args)
+    assert (status, words in said) == (65, True), said
+    assert "events 1 to 3" in tocsin("status")[1]

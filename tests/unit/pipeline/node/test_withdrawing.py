@@ -2,11 +2,12 @@ import json
 
 import pytest
 
-from pipeline.node import importing, withdrawing
+from pipeline.node import importing, revising, withdrawing
 from pipeline.node.entries import EntryFile, NotWritten
 from pipeline.node.importers import table as tables
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.record import Recorder
+from pipeline.node.revising import Decision
 from schemas.errors import BadInput
 from schemas.released import by_fingerprint
 from schemas.rows import read
@@ -81,11 +82,24 @@ def test_what_is_about_no_case_is_one_sentence_and_changes_nothing(recorded, num
     assert (keys_of(recorded), Reader(recorded.journal).mark.last) == (before, 4)
 
 
+def test_every_version_of_the_case_is_named_and_a_retraction_is_none(recorded):
+    with Journal(recorded.journal) as journal:
+        revising.amend(recorded, journal, 2, {"women": 2})
+        revising.verify(recorded, journal, 2, Decision("verified", "technical", "A. Name", primary=1))
+        revising.amend(recorded, journal, 1, {"women": 3})
+        revising.retract(recorded, journal, 2, "error")
+    [done] = withdraw(recorded, 5)
+    found = envelopes(recorded)
+    assert (done.incidents, done.event) == (1, 9)
+    body = read(by_fingerprint(found[9]["body_schema"]), found[9]["body"])
+    assert body["incidents"] == b"".join(found[number]["event_id"] for number in (2, 5, 6))
+
+
 def test_a_case_of_many_reports_is_named_in_several_events(recorded, monkeypatch):
     monkeypatch.setattr(withdrawing, "NAMED", 2)
     ids = [bytes([k]) * 16 for k in range(5)]
     with Journal(recorded.journal) as journal:
-        withdrawing._withdrawn(recorded, journal, b"c" * 16, withdrawing._Case(ids))
+        withdrawing._withdrawn(recorded, journal, b"c" * 16, withdrawing._Case(ids, len(ids)))
     bodies = [read(by_fingerprint(e["body_schema"]), e["body"]) for n, e in envelopes(recorded).items() if n > 4]
     assert b"".join(body["incidents"] for body in bodies) == b"".join(ids)
     assert len(bodies) == 3

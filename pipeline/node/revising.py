@@ -1,0 +1,193 @@
+"""An incident goes on after its report: it is amended, verified, retracted. Each is one event under its case's key.
+
+An event names the versions that it takes the place of: all newest ones, or those that its author had seen. Two that take
+the place of the same version are in conflict, which a later event ends that takes the place of both.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from pipeline.node import facts, versions
+from pipeline.node.importing import broken, sentence
+from pipeline.node.journal import Journal
+from pipeline.node.node import Node
+from pipeline.node.record import Recorder, now
+from pipeline.node.versions import AMENDED, RETRACTED, VERIFIED, Event, History
+from schemas import codes, lifecycle
+from schemas.errors import BadInput
+
+VERIFIER = 8
+
+
+@dataclass(frozen=True)
+class Revised:
+    """The number of the event, what it did (`amended`, `verified`, `retracted`) to the incident of which report.
+
+    `set` are the fields that changed with their values; `replaces`, `resolves` and `conflicts` numbers of versions: those
+    it takes the place of, those between which it ends a conflict, those it is in conflict with. `before` is whether that
+    had been done before, so that nothing was recorded.
+    """
+
+    event: int
+    change: str
+    incident: int
+    set: Mapping[str, Any]
+    replaces: tuple[int, ...] = ()
+    resolves: tuple[int, ...] = ()
+    conflicts: tuple[int, ...] = ()
+    before: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person has decided on an incident; numbers of sources and eyewitness are None where they stay."""
+
+    state: str
+    step: str
+    by: str
+    on: date | None = None
+    primary: int | None = None
+    secondary: int | None = None
+    eyewitness: bool | None = None
+
+
+def amend(node: Node, journal: Journal, number: int, changes: Mapping[str, Any], seen: Sequence[int] = ()) -> Revised:
+    """Record other values of fields of an incident; without `seen` it takes the place of all newest versions.
+
+    The facts are those of the newest of the versions that it replaces. BadInput where nothing changes or a rule refuses.
+    """
+    history = versions.history(node, journal, number)
+    replaced = _replaced(history, seen)
+    before = replaced[-1].body["incident"]
+    after = {**before, **changes}
+    fields = facts.changed(before, after)
+    if not fields and not _resolved(history, replaced):
+        raise BadInput(f"Nothing was recorded: event {replaced[-1].number} has these values already.")
+    _check(node, after)
+    changed = {name: after[name] for name in fields}
+    return _recorded(node, journal, history, replaced, AMENDED, {"incident": after}, changed)
+
+
+def verify(node: Node, journal: Journal, number: int, decision: Decision, seen: Sequence[int] = ()) -> Revised:
+    """Record that a person examined an incident: a move of its state, or a further step that confirms it.
+
+    BadInput where the move is not allowed, the step is not above the last, the person has taken one, or a rule refuses.
+    """
+    history = versions.history(node, journal, number)
+    replaced = _replaced(history, seen)
+    base, taken = replaced[-1], (decision.step, verifier(node, decision.by))
+    if reason := lifecycle.refusal(history.chain(base.number), (base.state, decision.state), taken):
+        raise BadInput(f"Nothing was recorded: {sentence(reason, node.lang)}")
+    before = base.body["incident"]
+    after = {**before, **_examined(decision)}
+    _check(node, after)
+    body = {"step": taken[0], "verifier": taken[1], "verified_on": _day(decision.on), "incident": after}
+    changed = {name: after[name] for name in facts.changed(before, after)}
+    stated = {"step": decision.step, "verification": decision.state, **changed}
+    return _recorded(node, journal, history, replaced, VERIFIED, body, stated)
+
+
+def retract(
+    node: Node,
+    journal: Journal,
+    number: int,
+    reason: str,
+    seen: Sequence[int] = (),
+    agreed: Callable[[int], object] = lambda _: None,
+) -> Revised:
+    """Take an incident back, once; BadInput where the reason is none, or a newest version was not seen.
+
+    `agreed` hears the number of the report before anything is recorded; what it raises prevents that.
+    """
+    if reason == "consent_withdrawn":
+        raise BadInput("A survivor takes her consent back by `tocsin node withdraw`: it destroys the key of her case.")
+    if reason not in lifecycle.reasons():
+        raise BadInput(f"{reason[:40]!r} is no reason; choose one of: {', '.join(lifecycle.reasons())}.")
+    history = versions.history(node, journal, number)
+    if event := history.retracted:
+        return Revised(event, "retracted", history.reported.number, {}, before=True)
+    replaced = _replaced(history, seen)
+    if set(history.heads) - {version.number for version in replaced}:
+        raise BadInput(f"Nothing was recorded: {codes.sentence('revision.not_newest', node.lang)}")
+    agreed(history.reported.number)
+    return _recorded(node, journal, history, replaced, RETRACTED, {"reason": reason}, {"reason": reason})
+
+
+def verifier(node: Node, who: str) -> bytes:
+    """Return the digest by which the node knows a person: keyed, so that it says nothing to who has no key."""
+    name = unicodedata.normalize("NFC", who).casefold().strip()
+    if not name:
+        raise BadInput("Say by --by who examined it: the name does not leave this machine, nor is it kept.")
+    key = node.secret("digest")
+    return hashlib.blake2b(name.encode(), digest_size=VERIFIER, key=key, person=b"tocsin.verifier").digest()
+
+
+def _replaced(history: History, seen: Sequence[int]) -> list[Event]:
+    """Return the versions that the next event takes the place of, in order; BadInput where none can follow."""
+    report = history.reported.number
+    if report in history.refused:
+        raise BadInput(f"The hub refused event {report}: `tocsin node status` says why. Correct its row and import it.")
+    if event := history.retracted:
+        raise BadInput(f"The incident of event {report} was retracted by event {event}: report it anew.")
+    if unknown := set(seen) - history.versions.keys():
+        raise BadInput(
+            f"Event {min(unknown)} is no version of the incident of event {report}: "
+            f"`tocsin node case --event {report}` lists them."
+        )
+    return [history.versions[version] for version in sorted(set(seen or history.heads))]
+
+
+def _examined(decision: Decision) -> dict[str, Any]:
+    """Return what a decision changes of the facts."""
+    values = (decision.state, decision.primary, decision.secondary, decision.eyewitness)
+    named = zip(facts.OF_VERIFICATION, values, strict=True)
+    return {name: value for name, value in named if value is not None}
+
+
+def _day(on: date | None) -> date:
+    """Return the day of a decision; one day of slack, since east of Greenwich it begins earlier."""
+    today = datetime.fromtimestamp(now() / 1000, UTC).date()
+    if on and on > today + timedelta(days=1):
+        raise BadInput("The day of the decision lies in the future: correct it.")
+    return on or today
+
+
+def _check(node: Node, incident: Mapping[str, Any]) -> None:
+    """Refuse facts that break a rule: BadInput, a line for each."""
+    if against := broken("incident", incident):
+        said = "".join(f"\n  {code}  {sentence(code, node.lang)}" for code in against)
+        raise BadInput(f"Nothing was recorded; rules refuse it:{said}")
+
+
+def _resolved(history: History, replaced: list[Event]) -> tuple[int, ...]:
+    """Return the newest versions that are in conflict and are replaced together."""
+    both = tuple(event.number for event in replaced if event.number in history.heads)
+    return both if len(both) > 1 else ()
+
+
+def _recorded(
+    node: Node,
+    journal: Journal,
+    history: History,
+    replaced: list[Event],
+    kind: str,
+    body: Mapping[str, Any],
+    changed: Mapping[str, Any],
+) -> Revised:
+    """Record one event and say what it does."""
+    report, numbers = history.reported, tuple(event.number for event in replaced)
+    naming = {
+        "incident_id": report.event_id,
+        "incident_number": report.number,
+        "replaces": lifecycle.replaces((event.event_id, event.number) for event in replaced),
+    }
+    with Recorder(node, journal) as recorder:
+        recorder.follow(history.case, kind, {**naming, **body})
+    beside = tuple(number for number in history.heads if number not in numbers)
+    change = kind.removeprefix("Incident").lower()
+    resolved = _resolved(history, replaced)
+    return Revised(journal.last, change, report.number, changed, numbers, resolved, beside)

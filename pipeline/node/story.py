@@ -1,0 +1,89 @@
+"""What became of one incident, for the person at the node: a line for each event, and how it stands now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pipeline.node import facts, versions
+from pipeline.node.journal import Reader
+from pipeline.node.node import Node
+from pipeline.node.versions import Envelope, Event, History
+
+State = Literal["current", "in conflict", "retracted", "withdrawn"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One event: number, the day it was recorded, what it did, the versions that it follows, and its details.
+
+    `details` are a step and a state, a reason, or the names of fields; none of a case that was withdrawn.
+    """
+
+    event: int
+    recorded_on: str
+    change: str
+    follows: tuple[int, ...] = ()
+    details: tuple[str, ...] = ()
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class Story:
+    """The case in hex, the event that reported the incident, its events, the newest versions, and the state now."""
+
+    node: str
+    case_ref: str
+    incident: int
+    state: State
+    newest: tuple[int, ...]
+    lines: tuple[Line, ...]
+
+
+def story(node: Node, reader: Reader, number: int) -> Story:
+    """Return what became of the incident of an event; of a withdrawn case, all that its envelopes still say.
+
+    BadInput where the event is about no incident.
+    """
+    found = versions.envelopes(node, reader, number)
+    ref = found[0]["case_ref"].hex()
+    if versions.withdrawn(found):
+        lines = tuple(Line(each["sequence"], _day_of_id(each), _change(each["kind"])) for each in found)
+        return Story(node.code, ref, found[0]["sequence"], "withdrawn", (), lines)
+    history = versions.history(node, reader, number)
+    lines = tuple(_line(history, event) for event in history.events.values())
+    return Story(node.code, ref, history.reported.number, _state(history), tuple(history.heads), lines)
+
+
+def _state(history: History) -> State:
+    if history.retracted:
+        return "retracted"
+    return "in conflict" if len(history.heads) > 1 else "current"
+
+
+def _line(history: History, event: Event) -> Line:
+    day = _day(event.body["recorded_at"])
+    refused = event.number in history.refused
+    return Line(event.number, day, _change(event.kind), event.follows, _details(history, event), refused)
+
+
+def _details(history: History, event: Event) -> tuple[str, ...]:
+    if event.kind == versions.AMENDED:
+        before: Mapping[str, Any] = history.events[max(event.follows)].body["incident"]
+        return tuple(facts.changed(before, event.body["incident"]))
+    if event.kind == versions.VERIFIED:
+        return event.body["step"], event.state
+    return (event.body["reason"],) if event.kind == versions.RETRACTED else ()
+
+
+def _change(kind: str) -> str:
+    return kind.removeprefix("Incident").removeprefix("Consent").lower()
+
+
+def _day_of_id(envelope: Envelope) -> str:
+    """Return the day that an event's id holds (UUIDv7): the body, which has it too, can't be opened any more."""
+    return _day(int.from_bytes(envelope["event_id"][:6], "big"))
+
+
+def _day(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).date().isoformat()

@@ -1,0 +1,161 @@
+"""The versions of one incident as the node's own journal has them, opened with the key of their case and folded.
+
+What the hub has refused by a rule, as far as receipts say, made no version there and makes none here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pipeline.node import keys, receipts
+from pipeline.node.entries import Damaged
+from pipeline.node.journal import Reader
+from pipeline.node.keys import Case
+from pipeline.node.node import Node
+from schemas import lifecycle, seal
+from schemas.errors import BadInput, Quarantines
+from schemas.released import by_fingerprint
+from schemas.rows import read as read_row
+from schemas.wire import unframe
+
+REPORTED, AMENDED, VERIFIED, RETRACTED = "IncidentReported", "IncidentAmended", "IncidentVerified", "IncidentRetracted"
+VERSIONS = frozenset({REPORTED, AMENDED, VERIFIED})
+WITHDRAWN = "ConsentWithdrawn"
+RULES = ("incident.", "revision.")
+
+Envelope = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event about an incident; `follows` are the numbers of the versions that it takes the place of."""
+
+    number: int
+    event_id: bytes
+    kind: str
+    follows: tuple[int, ...]
+    body: Mapping[str, Any]
+
+    @property
+    def state(self) -> str:
+        """Return the state of verification of this version."""
+        return str(self.body["incident"]["verification"])
+
+
+@dataclass(frozen=True)
+class History:
+    """All events about one incident by number, the one that reported it first; `refused` are those that the hub refused."""
+
+    case: Case
+    events: Mapping[int, Event]
+    refused: frozenset[int] = frozenset()
+
+    @property
+    def reported(self) -> Event:
+        """Return the event that reported the incident."""
+        return next(iter(self.events.values()))
+
+    @cached_property
+    def versions(self) -> Mapping[int, Event]:
+        """Return those that made a version."""
+        return {event.number: event for event in self._taken() if event.kind in VERSIONS}
+
+    @cached_property
+    def heads(self) -> list[int]:
+        """Return the versions that no event has taken the place of: several are in conflict, a retraction leaves none."""
+        ended = {number for event in self._taken() for number in event.follows}
+        return sorted(self.versions.keys() - ended)
+
+    @property
+    def retracted(self) -> int:
+        """Return the number of the event that retracted the incident, 0 where none did."""
+        return next((event.number for event in self._taken() if event.kind == RETRACTED), 0)
+
+    def chain(self, number: int) -> lifecycle.Chain:
+        """Return the steps of verification that a version stands on; it follows the newest of those that it replaces."""
+        event = self.events[number]
+        if event.kind != VERIFIED:
+            return ()
+        before = self.events[max(event.follows)]
+        taken = (event.body["step"], event.body["verifier"])
+        return lifecycle.chain(self.chain(before.number), (before.state, event.state), taken)
+
+    def _taken(self) -> list[Event]:
+        return [event for number, event in self.events.items() if number not in self.refused]
+
+
+def envelopes(node: Node, reader: Reader, number: int) -> list[Envelope]:
+    """Return all events of the case that an event is about, in their order; BadInput where it is about none."""
+    named = next(reader.read(number), None) if number <= reader.mark.last else None
+    ref = read_row(*unframe(named.envelope))["case_ref"] if named else None
+    if ref is None:
+        raise BadInput(
+            f"Event {number} of {node.code} is about no case, or there is none of that number: `tocsin node status` "
+            "says which numbers there are."
+        )
+    near = (read_row(*unframe(entry.envelope)) for entry in reader.read() if ref in entry.envelope)
+    return [envelope for envelope in near if envelope["case_ref"] == ref]
+
+
+def withdrawn(found: list[Envelope]) -> int:
+    """Return the number of the event that withdrew a case, 0 where none did."""
+    return next((envelope["sequence"] for envelope in found if envelope["kind"] == WITHDRAWN), 0)
+
+
+def history(node: Node, reader: Reader, number: int) -> History:
+    """Return what became of the incident of an event: the one that reported it, or any that changed it.
+
+    BadInput where there is none, or where its case was withdrawn; Damaged where the node's folder does not open it.
+    """
+    found = envelopes(node, reader, number)
+    if event := withdrawn(found):
+        raise BadInput(f"The case of event {number} was withdrawn by event {event}: nothing of it can be opened.")
+    case = _case(node, reader, found[0]["case_ref"], number)
+    try:
+        opened = [_opened(case, envelope) for envelope in found if envelope["kind"] in VERSIONS | {RETRACTED}]
+    except Quarantines as error:
+        raise _damaged(node, number) from error
+    incident = next((_incident(event) for event in opened if event.number == number), None)
+    if incident is None:
+        raise BadInput(f"Event {number} of {node.code} is about no incident.")
+    events = {event.number: event for event in opened if _incident(event) == incident}
+    return History(case, events, refused(node))
+
+
+def refused(node: Node) -> frozenset[int]:
+    """Return the numbers of the events that the hub refused by a rule: sent again, they stay refused."""
+    known = receipts.read(node).refused.items()
+    return frozenset(number for (number, _), reasons in known if reasons.startswith(RULES))
+
+
+def _case(node: Node, reader: Reader, ref: bytes, number: int) -> Case:
+    values = [value for _, key, value in reader.key_records() if key == ref]
+    if values and not values[-1]:
+        raise BadInput(
+            f"The key of the case of event {number} is destroyed, and no event says so yet: run "
+            f"`tocsin node withdraw --event {number}` again."
+        )
+    try:
+        return keys.opened(ref, values[-1], lambda epoch: node.secret(f"epoch-{epoch}"))
+    except (IndexError, Quarantines) as error:
+        raise _damaged(node, number) from error
+
+
+def _opened(case: Case, envelope: Envelope) -> Event:
+    named = ("body_schema", "event_id", "case_ref", "sequence", "node", "body")
+    plain = seal.open_body(case.key, **{name: envelope[name] for name in named})
+    body = read_row(by_fingerprint(envelope["body_schema"]), plain)
+    follows = tuple(number for _, number in lifecycle.entries(body.get("replaces", b"")))
+    return Event(envelope["sequence"], envelope["event_id"], envelope["kind"], follows, body)
+
+
+def _incident(event: Event) -> bytes:
+    return event.event_id if event.kind == REPORTED else bytes(event.body["incident_id"])
+
+
+def _damaged(node: Node, number: int) -> Damaged:
+    return Damaged(
+        f"The case of event {number} does not open with its key in {node.folder}; nothing was changed. "
+        "Restore the newest backup of that folder."
+    )

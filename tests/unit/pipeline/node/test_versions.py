@@ -1,0 +1,177 @@
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.node import node as nodes
+from pipeline.node import receipts, revising, versions, withdrawing
+from pipeline.node.entries import Damaged
+from pipeline.node.journal import Journal
+from pipeline.node.receipts import Receipted
+from pipeline.node.record import Recorder
+from pipeline.node.revising import Decision
+from schemas import lifecycle, seal
+from schemas.errors import BadInput
+from tests.unit.pipeline.node.revised import history, last, report
+from tests.unit.pipeline.node.test_record import INCIDENT, PATTERN
+
+SEEN = st.lists(st.integers(0, 9), max_size=3)
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("amend"), SEEN),
+        st.tuples(st.just("verify"), SEEN, st.sampled_from(lifecycle.states()), st.sampled_from(lifecycle.steps())),
+        st.tuples(st.sampled_from(["amend", "amend", "retract"]), SEEN),
+    ),
+    max_size=8,
+)
+
+
+class Model:
+    """Which versions there are and which were replaced; nothing else."""
+
+    def __init__(self):
+        self.versions, self.replaced, self.retracted = [1], set(), 0
+
+    @property
+    def heads(self):
+        return [number for number in self.versions if number not in self.replaced]
+
+    def take(self, kind, number, seen):
+        self.replaced |= set(seen or self.heads)
+        if kind == "retract":
+            self.retracted = number
+        else:
+            self.versions.append(number)
+
+
+def run(node, journal, operation, number, seen):
+    kind, _, *decided = operation
+    if kind == "amend":
+        return revising.amend(node, journal, 1, {"women": 10 + number}, seen)
+    if kind == "verify":
+        return revising.verify(node, journal, 1, Decision(*decided, by=f"person {number}", primary=1), seen)
+    return revising.retract(node, journal, 1, "error", seen)
+
+
+@given(OPERATIONS)
+@settings(max_examples=25, deadline=None)
+def test_what_stands_is_what_a_plain_model_says(operations):
+    with TemporaryDirectory() as folder, patch("os.fsync"):
+        node = report(nodes.create(Path(folder) / "T-1", "T-1", "sahel", seal.region_pair()[0]))
+        model = Model()
+        with Journal(node.journal) as journal:
+            for operation in operations:
+                before, number = journal.last, journal.last + 1
+                seen = sorted({model.versions[index % len(model.versions)] for index in operation[1]})
+                possible = not model.retracted and (
+                    operation[0] == "amend"
+                    or (operation[0] == "retract" and set(model.heads) <= set(seen or model.heads))
+                )
+                try:
+                    done = run(node, journal, operation, number, seen)
+                except BadInput:
+                    assert not possible
+                    assert journal.last == before
+                    continue
+                if done.before:
+                    assert (operation[0], done.event, journal.last) == ("retract", model.retracted, before)
+                    continue
+                assert possible or operation[0] == "verify"
+                assert (done.event, list(done.replaces)) == (number, seen or model.heads)
+                model.take(operation[0], number, seen)
+                assert sorted([*done.conflicts, *([] if model.retracted else [number])]) == model.heads
+            for number in {1, journal.last}:
+                found = versions.history(node, journal, number)
+                assert (found.heads, found.retracted) == (model.heads, model.retracted)
+                assert list(found.versions) == model.versions
+
+
+@pytest.fixture
+def recorded(node):
+    return report(node, 2)
+
+
+def test_an_incident_is_known_by_its_report_and_by_all_that_changed_it(recorded):
+    with Journal(recorded.journal) as journal:
+        revising.amend(recorded, journal, 1, {"women": 2})
+        revising.amend(recorded, journal, 2, {"women": 9})
+        revising.amend(recorded, journal, 3, {"women": 3})
+        revising.retract(recorded, journal, 1, "error")
+    for number in (1, 3, 5, 6):
+        assert list(history(recorded, number).events) == [1, 3, 5, 6]
+    assert history(recorded, 4).events.keys() == {2, 4}
+
+
+def test_two_incidents_of_one_case_are_kept_apart(recorded):
+    with Journal(recorded.journal) as journal:
+        case = versions.history(recorded, journal, 1).case
+        with Recorder(recorded, journal) as recorder:
+            recorder.follow(case, "IncidentReported", {"incident": INCIDENT})
+        revising.amend(recorded, journal, 3, {"women": 2})
+        revising.amend(recorded, journal, 1, {"women": 3})
+    assert (list(history(recorded, 1).events), list(history(recorded, 3).events)) == ([1, 5], [3, 4])
+
+
+def test_what_is_about_no_incident_is_one_sentence(recorded):
+    with Journal(recorded.journal) as journal, Recorder(recorded, journal) as recorder:
+        recorder.record("PatternObserved", {"pattern": PATTERN})
+    for number in (3, 4, 99):
+        with pytest.raises(BadInput, match=f"Event {number} of MONUSCO is about no case"):
+            history(recorded, number)
+
+
+def test_a_withdrawn_case_says_so(recorded):
+    with Journal(recorded.journal) as journal:
+        withdrawing.withdraw(recorded, journal, [1], lambda _: None)
+    for number in (1, 3):
+        with pytest.raises(BadInput, match=f"The case of event {number} was withdrawn by event 3"):
+            history(recorded, number)
+
+
+def test_a_key_that_is_destroyed_without_its_event_asks_to_withdraw_again(recorded):
+    ref = history(recorded, 1).case.ref
+    with Journal(recorded.journal) as journal:
+        journal.append([], [(ref, b"")])
+    with pytest.raises(BadInput, match="tocsin node withdraw --event 1"):
+        history(recorded, 1)
+
+
+def test_another_key_is_damage_and_names_the_backup(recorded):
+    (recorded.folder / "epoch-1.key").write_bytes(b"00" * 32)
+    with pytest.raises(Damaged, match="backup"):
+        history(recorded, 1)
+
+
+def test_what_the_hub_refused_by_a_rule_is_no_version(recorded):
+    with Journal(recorded.journal) as journal:
+        for women in (2, 3, 4):
+            revising.amend(recorded, journal, 1, {"women": women})
+    refusals = {(4, 9): "revision.unknown_version", (5, 10): "revision.unknown_version", (3, 8): "seal.broken"}
+    receipts.write(recorded, Receipted(position=1, refused=refusals))
+    found = history(recorded, 1)
+    assert (found.refused, list(found.versions), found.heads) == ({4, 5}, [1, 3], [3])
+    with Journal(recorded.journal) as journal:
+        done = revising.amend(recorded, journal, 5, {"women": 7})
+        assert (done.replaces, journal.last) == ((3,), 6)
+        with pytest.raises(BadInput, match="Event 4 is no version"):
+            revising.amend(recorded, journal, 1, {"women": 8}, [4])
+
+
+def test_a_report_that_the_hub_refused_is_imported_again_not_amended(recorded):
+    receipts.write(recorded, Receipted(position=1, refused={(1, 5): "incident.persons_none"}))
+    with Journal(recorded.journal) as journal, pytest.raises(BadInput, match="The hub refused event 1"):
+        revising.amend(recorded, journal, 1, {"women": 2})
+    assert last(recorded) == 2
+
+
+def test_nothing_of_a_case_stands_in_clear_in_the_journal(recorded):
+    with Journal(recorded.journal) as journal:
+        revising.amend(recorded, journal, 1, {"party": "March 23 Movement"})
+        revising.verify(recorded, journal, 1, Decision("verified", "technical", "Planted Name", primary=1))
+    data = b"".join(path.read_bytes() for path in recorded.folder.rglob("*") if path.is_file())
+    assert not any(word in data for word in (b"March 23", b"Planted Name", b"planted name"))
+    assert json.loads((recorded.folder / "node.json").read_text())["code"] == "MONUSCO"
