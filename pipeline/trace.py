@@ -15,6 +15,11 @@ from schemas.rows import read as read_row
 from schemas.wire import unframe
 
 Step = dict[str, Any]
+HUB = {
+    *("IncidentShared", "RevisionShared", "VersionClosed", "IncidentRemoved", "PatternShared"),
+    *("PatternLinked", "ProbableDuplicate"),
+}
+LINKS = {"linked_to", "probable_duplicates"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Tracer:
 
     def _with_id(self, event_id: bytes, *names: str) -> Iterator[tuple[Entry, Step]]:
         for entry in read(self.kafka, *names):
-            row = self._row(entry, {"Envelope", "IncidentAccepted", "PatternAccepted"})
+            row = self._row(entry, {"Envelope", "IncidentAccepted", "RevisionAccepted", "PatternAccepted"})
             if row and row["event_id"] == event_id:
                 yield entry, row
 
@@ -98,24 +103,29 @@ class Tracer:
         minted = seal.mint(self.secrets[region], event_id)
         topic = f"hub.{region}"
         hub: Step = {"region": region, "id": minted.hex(), "linked_to": [], "probable_duplicates": []}
-        shared = False
-        names = {"IncidentShared", "PatternShared", "PatternLinked", "ProbableDuplicate", "IncidentRemoved"}
+        incident, shared = minted, False
         for entry in read(self.kafka, topic):
-            row = self._row(entry, names)
+            row = self._row(entry, HUB)
             if row is None:
                 continue
             match row:
-                case {"event": "IncidentShared", "incident_id": i} | {"event": "PatternShared", "pattern_id": i} if (
-                    i == minted
-                ):
-                    shared = True
+                case (
+                    {"event": "IncidentShared", "incident_id": i}
+                    | {"event": "PatternShared", "pattern_id": i}
+                    | {"event": "RevisionShared", "version_id": i}
+                ) if i == minted:
+                    incident, shared = row.get("incident_id", minted), True
                     hub |= {"topic": topic, "offset": entry.offset, **self._filed(entry, row)}
-                case {"event": "PatternLinked", "incident_id": a, "pattern_id": b} if minted in (a, b):
-                    hub["linked_to"].append((b if a == minted else a).hex())
-                case {"event": "ProbableDuplicate", "first_id": a, "second_id": b} if minted in (a, b):
-                    hub["probable_duplicates"].append((b if a == minted else a).hex())
-                case {"event": "IncidentRemoved", "incident_id": i} if i == minted:
+                case {"event": "PatternLinked", "pattern_id": p} if minted in (_version(row), p):
+                    hub["linked_to"].append((p if p != minted else row["incident_id"]).hex())
+                case {"event": "ProbableDuplicate", "first_id": a, "second_id": b} if minted in _versions(row):
+                    hub["probable_duplicates"].append((b if minted == _versions(row)[0] else a).hex())
+                case {"event": "VersionClosed"} if _version(row) == minted:
+                    hub["closed"] = {"offset": entry.offset, "on": str(row["ended_on"]), "ending": row["ending"]}
+                case {"event": "IncidentRemoved", "incident_id": i} if i == incident:
                     hub["removed"] = {"offset": entry.offset}
+        if incident != minted:
+            hub["incident"] = incident.hex()
         return _standing(hub) if shared else None
 
     def _filed(self, entry: Entry, row: Step) -> Step:
@@ -123,8 +133,17 @@ class Tracer:
         return {"table": filed} if filed else {"ends": "not in a table yet: is `tocsin worker sink` running?"}
 
 
+def _version(row: Step) -> bytes:
+    """Return which version of an incident an event names: the incident's own id stands for the first."""
+    return bytes(row["version_id"] or row["incident_id"])
+
+
+def _versions(row: Step) -> tuple[bytes, bytes]:
+    return row["first_version"] or row["first_id"], row["second_version"] or row["second_id"]
+
+
 def _standing(hub: Step) -> Step:
-    """Return what a region has of an event: of one that was removed, neither a table nor links."""
-    if "removed" not in hub:
-        return hub
-    return {name: hub[name] for name in ("region", "id", "topic", "offset", "removed")}
+    """Return what a region has of an event: of what was removed or is no longer current, no links."""
+    if "removed" in hub:
+        return {name: hub[name] for name in ("region", "id", "topic", "offset", "removed")}
+    return {name: value for name, value in hub.items() if "closed" not in hub or name not in LINKS}

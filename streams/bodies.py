@@ -17,9 +17,6 @@ from streams.names import Longs, Octets
 
 Sort = Literal["incident", "pattern"]
 REPORTED = ("IncidentReported",)
-NOT_TO_SHARE = "incident.verification_not_to_share"
-MAY_BREAK = {"IncidentVerified": frozenset({NOT_TO_SHARE})}
-"""A verification may find what ends the sharing; a report or an amendment may not say so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,10 +109,8 @@ def _unreadable(found: Envelopes, records: Longs, columns: Columns) -> None:
 def _of_release(found: Envelopes, sort: Sort, columns: Columns, records: Longs) -> Judged:
     """Judge bodies by their release, int64[k] `records` of the batch."""
     _unreadable(found, records, columns)
-    allowed = MAY_BREAK.get(columns.layout.release.name, frozenset())
     broken, codes = refused(sort, columns)
     for row, reasons in zip(broken.tolist(), codes, strict=True):
-        if grave := [code for code in reasons if code not in allowed]:
-            found.add(int(records[row]), grave)
+        found.add(int(records[row]), reasons)
     rows = np.flatnonzero(~found.refused[records])
     return Judged(columns.layout.release, columns, rows, records[rows])

@@ -4,6 +4,7 @@ A version goes to its area as a whole. What it ends is told to every partition, 
 before is sealed, and may be another one.
 """
 
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -40,7 +41,7 @@ Known: TypeAlias = Callable[[Longs, Hashes], NDArray[np.bool_]]
 class Past:
     """What a lane knows of its node: `lives` by incident, which events are `known` (by number and hash), how they came."""
 
-    lives: Mapping[bytes, Life]
+    lives: dict[bytes, Life]
     known: Known
     reported: Callable[[Longs], States]
 
@@ -90,11 +91,11 @@ def revise(found: Envelopes, records: Longs, keyring: Keyring, opened: Opener, p
     judged = incidents(found, records[~retracting], keyring, opened, VERSIONS)
     retracted = read(found, records[retracting], keyring, opened, RETRACTIONS)
     lives: dict[bytes, Life] = {}
-    followed = {}
+    now, followed = ChainMap(lives, past.lives), dict[int, Followed]()
     for event in sorted(_events(found, judged, retracted), key=lambda one: one.record):
         try:
             incident_id, one = _revision(found, event, past)
-            turn = follow(_life(found, event, incident_id, {**past.lives, **lives}, past), one)
+            turn = follow(_life(found, event, incident_id, now, past), one)
         except Quarantines as refusal:
             found.add(event.record, [refusal.reason])
             continue
@@ -216,7 +217,7 @@ def _ending(one: Followed) -> str:
     """Return what an event means to the version that it ends."""
     if one.revision.kind == "IncidentRetracted":
         return one.event.text("reason")
-    if one.revision.kind == "IncidentAmended":
-        return "amended"
     state = one.revision.state
-    return "verified" if state in SHARED else FOUND.get(state, state)
+    if state not in SHARED:
+        return FOUND.get(state, state)
+    return "amended" if one.revision.kind == "IncidentAmended" else "verified"

@@ -7,8 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.partition import partition_of
-from tests.unit.streams.raw import INCIDENT, NODE, RECORDED, amendment, case, identity, incident
-from tests.unit.streams.raw import retraction, verification, withdrawal
+from tests.unit.streams.raw import (
+    INCIDENT,
+    NODE,
+    RECORDED,
+    amendment,
+    case,
+    identity,
+    incident,
+    retraction,
+    verification,
+    withdrawal,
+)
 from tests.unit.streams.test_refine import CRASH, STAGE, run, step
 
 SHARED = ("report_pending_verification", "verified")
@@ -107,7 +117,11 @@ def test_what_is_taken_back_ends_and_nothing_comes_instead(last, ending):
 def test_two_who_revise_the_same_version_are_in_conflict_until_a_third_has_seen_both():
     values = [incident(1), amendment(2, 1, [1], {"women": 2}), amendment(3, 1, [1], {"women": 3})]
     assert of_last(values) == ([(3, False)], [], {"revised": 1})
-    assert of_last([*values, amendment(4, 1, [2, 3])]) == ([(4, True)], [(2, "amended"), (3, "amended")], {"revised": 1})
+    assert of_last([*values, amendment(4, 1, [2, 3])]) == (
+        [(4, True)],
+        [(2, "amended"), (3, "amended")],
+        {"revised": 1},
+    )
     assert of_last([*values, amendment(4, 1, [3])]) == ([(4, False)], [(3, "amended")], {"revised": 1})
     assert of_last([*values, amendment(4, 1, [2])]) == ([(4, True)], [(2, "amended")], {"revised": 1})
 
@@ -177,7 +191,11 @@ def test_three_steps_by_three_persons():
 
 
 def test_a_correction_has_to_be_examined_anew():
-    values = [incident(1), verification(2, 1, [1], step="technical"), amendment(3, 1, [2], {"verification": "verified"})]
+    values = [
+        incident(1),
+        verification(2, 1, [1], step="technical"),
+        amendment(3, 1, [2], {"verification": "verified"}),
+    ]
     assert of_last([*values, verification(4, 1, [3])]) == ([(4, True)], [(3, "verified")], {"revised": 1})
 
 
@@ -203,7 +221,9 @@ def histories(draw):
     for sequence in range(3, 3 + draw(st.integers(1, 8))):
         number = draw(st.sampled_from([1, 2]))
         seen = draw(st.lists(st.sampled_from(versions[number][-3:]), min_size=1, max_size=2, unique=True))
-        kind = draw(st.sampled_from(["amend", "verify", "retract", "withdraw"] if sequence > 6 else ["amend", "verify"]))
+        kind = draw(
+            st.sampled_from(["amend", "verify", "retract", "withdraw"] if sequence > 6 else ["amend", "verify"])
+        )
         if kind == "amend":
             values.append(amendment(sequence, number, seen, {"verification": draw(st.sampled_from(STATES[:2]))}))
         elif kind == "verify":
@@ -225,7 +245,9 @@ def test_any_batching_and_any_crash_put_out_the_same(values, size, crashes):
     batches = [values[at : at + size] for at in range(0, len(values), size)]
     state, found, _ = run([values])
     again, parts, _ = run([each for i, batch in enumerate(batches) for each in ([CRASH] * (i in crashes) + [batch])])
-    assert sorted(repr(each) for batch in parts for each in batch) == sorted(repr(each) for batch in found for each in batch)
+    assert sorted(repr(each) for batch in parts for each in batch) == sorted(
+        repr(each) for batch in found for each in batch
+    )
     assert STAGE.freeze(again) == STAGE.freeze(state) == STAGE.freeze(STAGE.thaw(STAGE.freeze(state)))
     assert again.lives == state.lives
 
@@ -244,7 +266,7 @@ def test_at_any_moment_an_incident_has_one_current_version_or_none(values):
             current[number] -= {int.from_bytes(each[8:], "big") for each in ended}
         for row in came:
             assert row["incident"]["verification"] in SHARED
-            assert not row["event_id"] in withdrawn
+            assert row["event_id"] not in withdrawn
             if row["current"]:
                 current[int.from_bytes(row["incident_id"][8:], "big")].add(row["sequence"])
         assert all(len(each) <= 1 for each in current.values())
