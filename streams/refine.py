@@ -8,10 +8,10 @@ before), or consent_withdrawn. Repeated is decided first, so a refused event tha
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quality.rules import SUITE
 from schemas.keyring import Keyring
@@ -20,7 +20,7 @@ from streams.accepted import TOPIC as ACCEPTED
 from streams.accepted import incident_output, pattern_output
 from streams.base import Outcome, Output, Records
 from streams.bodies import Judged, Opener, incidents, patterns, sealed
-from streams.dedupe import FAR, FORKED, NEW, REPEATED, Verdicts
+from streams.dedupe import FAR, FORKED, NEW, REPEATED, Hashes, Verdicts
 from streams.envelopes import INCIDENT, PATTERN, REVISIONS, WITHDRAWAL, Envelopes
 from streams.lives import Life
 from streams.names import Longs
@@ -96,9 +96,9 @@ class Refine:
         accepted = incidents(found, timely[found.kind[timely] == INCIDENT], keyring, self._opened)
         states = _states(found, accepted)
         revising = timely[found.kind[timely] != INCIDENT]
-        revised = (
-            revise(found, revising, keyring, self._opened, _past(state, found, states)) if len(revising) else NOTHING
-        )
+        revised = NOTHING
+        if len(revising):
+            revised = revise(found, revising, keyring, self._opened, _past(state, found, new, states))
         observed = patterns(found, good[found.kind[good] == PATTERN])
         consents = good[found.kind[good] == WITHDRAWAL]
         taken_back = named(found, consents)
@@ -152,13 +152,17 @@ def _states(found: Envelopes, accepted: list[Judged]) -> States:
     return states
 
 
-def _past(state: Refined, found: Envelopes, states: States) -> Past:
-    """Return what revisions go on from: what the lane knows, and the reports of the batch itself."""
+def _past(state: Refined, found: Envelopes, new: Longs, states: States) -> Past:
+    """Return what revisions go on from: what the lane knew, and what the batch has brought before them."""
     now = Reported()
     now.add(found.sequence, states)
-    return Past(
-        state.lives, partial(dedupe.known, state.seen), lambda numbers: state.reported.of(numbers) | now.of(numbers)
-    )
+    came = dict(zip(found.sequence[new].tolist(), new.tolist(), strict=True))
+
+    def known(numbers: Longs, hashes: Hashes, record: int) -> NDArray[np.bool_]:
+        before = [came.get(number, -1) < record for number in numbers.tolist()]
+        return dedupe.known(state.seen, numbers, hashes) & np.array(before, np.bool_)
+
+    return Past(state.lives, known, lambda numbers: state.reported.of(numbers) | now.of(numbers))
 
 
 def _refs(found: Envelopes, rows: Longs) -> list[bytes]:

@@ -34,12 +34,15 @@ ID = 16
 VERSIONS: tuple[Kind, ...] = ("IncidentAmended", "IncidentVerified")
 RETRACTIONS: tuple[Kind, ...] = ("IncidentRetracted",)
 FOUND = {"not_in_scope": "out_of_scope"}  # a state of verification, as the ending that it means
-Known: TypeAlias = Callable[[Longs, Hashes], NDArray[np.bool_]]
+Known: TypeAlias = Callable[[Longs, Hashes, int], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
 class Past:
-    """What a lane knows of its node: `lives` by incident, which events are `known` (by number and hash), how they came."""
+    """What a lane knows of its node: `lives` by incident, and how reports came.
+
+    `known` tells of events, by number and hash, which came before a record of the batch.
+    """
 
     lives: dict[bytes, Life]
     known: Known
@@ -124,7 +127,7 @@ def _revision(found: Envelopes, event: _Event, past: Past) -> tuple[bytes, Revis
     named = [(incident_id, number), *replaced]
     ids = np.frombuffer(b"".join(one for one, _ in named), np.uint8)
     hashes = dedupe.hashes(ids, np.arange(0, len(ids), ID))
-    if not past.known(np.array([each for _, each in named], np.int64), hashes).all():
+    if not past.known(np.array([each for _, each in named], np.int64), hashes, event.record).all():
         raise Quarantines("revision.unknown_version")
     return incident_id, Revision(
         _kind(found, event.record),

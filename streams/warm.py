@@ -44,6 +44,7 @@ def _refine() -> None:
     state, outcome = stage.step(stage.empty("raw.W-0"), _records("raw.W", events), Keyring())
     stage.thaw(stage.freeze(stage.restore(stage.empty("raw.W-0"), outcome.delta)))
     missing(state.seen, 1)
+    dedupe.known(state.seen, np.zeros(1, np.int64), np.zeros(1, np.uint32))
     dedupe.forget(state.seen, np.zeros(0, np.int64), state.seen.marks.copy())
 
 
@@ -57,7 +58,7 @@ def _merge() -> None:
     stage = Merge({region.code: SECRET for region in regions()})
     events = [
         _blank(name, {"area": regions()[0].areas[0]}, confluent_prefix(latest(name))).item(0)
-        for name in ("PatternAccepted", "IncidentAccepted")
+        for name in ("PatternAccepted", "IncidentAccepted", "RevisionAccepted", "VersionEnded")
     ]
     state, _ = stage.step(stage.empty("accepted-0"), _records("accepted", events))
     held_bytes.undo(state, held_bytes.NOTHING)

@@ -63,13 +63,19 @@ def _lines(story: dict[str, Any]) -> Iterator[str]:
         if "removed" in hub:
             yield f"hub      {hub['topic']}@{hub['offset']}  as {hub['id']}, removed @{hub['removed']['offset']}: no longer shared"
             continue
-        links = f"{len(hub['linked_to'])} links, {len(hub['probable_duplicates'])} probable duplicates"
-        yield f"hub      {hub['topic']}@{hub['offset']}  as {hub['id']}  {links}"
+        yield f"hub      {hub['topic']}@{hub['offset']}  as {hub['id']}  {_standing(hub)}"
         yield f"table    {_table(hub)}"
     if "table" in story:
         yield f"table    {_table(story)}"
     if "ends" in story:
         yield f"         {story['ends']}"
+
+
+def _standing(hub: dict[str, Any]) -> str:
+    of = f"a version of {hub['incident']}, " if "incident" in hub else ""
+    if "closed" in hub:
+        return f"{of}until {hub['closed']['on']}: {hub['closed']['ending']}"
+    return f"{of}{len(hub['linked_to'])} links, {len(hub['probable_duplicates'])} probable duplicates"
 
 
 def _batch(step: dict[str, Any]) -> str:

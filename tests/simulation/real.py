@@ -58,7 +58,7 @@ class Real(World):
 
 
 class Refining(Real):
-    """refine over one node's records: repeats, forks, withdrawals, patterns, damage."""
+    """refine over one node's records: repeats, forks, withdrawals, revisions, patterns, damage."""
 
     @staticmethod
     def stage():
@@ -96,4 +96,7 @@ def pool(kind):
         return [accepted.value(row) for row in incidents + patterns]
     whole = [raw.incident(n) for n in range(1, 13)] + [raw.pattern(n) for n in range(13, 17)]
     odd = [raw.withdrawal(17, 3), raw.incident(18, 3), raw.incident(2, event_id=raw.identity(2, salt=9))]
-    return [*whole, *odd, whole[0][:-3], whole[5][:20], b"", raw.incident(19, facts={"women": 0})]
+    first, second = raw.amendment(20, 1, [1]), raw.amendment(21, 1, [1], {"women": 2})
+    further = [first, second, raw.amendment(22, 1, [20, 21]), raw.verification(23, 4, [4]), raw.retraction(24, 5, [5])]
+    further += [raw.amendment(25, 3, [3]), raw.verification(26, 4, [23], "did_not_occur", "technical", 2)]
+    return [*whole, *odd, *further, whole[0][:-3], whole[5][:20], b"", raw.incident(19, facts={"women": 0})]
