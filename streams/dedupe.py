@@ -124,22 +124,24 @@ def enter(seen: Seen, sequences: Longs, hashes: Hashes) -> None:
 
 
 @kernel
-def _known(sequences: Longs, hashes: Hashes, top: Ints, mids: Ints, pages: Hashes, out: NDArray[np.bool_]) -> None:
+def _look(sequences: Longs, hashes: Hashes, top: Ints, mids: Ints, pages: Hashes, verdicts: Verdicts) -> None:
     for i in range(len(sequences)):
         number = sequences[i]
-        out[i] = False
+        verdicts[i] = FAR
         if number < 1 or number >= NUMBERS:
             continue
-        mid = top[number >> BITS >> BITS]
-        slot = mids[mid - 1, (number >> BITS) & LOW] if mid else np.int32(0)
-        out[i] = slot != 0 and pages[slot - 1, number & LOW] == hashes[i]
+        page = number >> BITS
+        mid = top[page >> BITS]
+        slot = mids[mid - 1, page & LOW] if mid else np.int32(0)
+        cell = pages[slot - 1, number & LOW] if slot else np.uint32(0)
+        verdicts[i] = NEW if cell == 0 else (REPEATED if cell == hashes[i] else FORKED)
 
 
-def known(seen: Seen, sequences: Longs, hashes: Hashes) -> NDArray[np.bool_]:
-    """Return bool[k]: which events, by number and hash of the id, have been entered."""
-    out = np.empty(len(sequences), np.bool_)
-    _known(sequences, hashes, seen.top, seen.mids, seen.pages, out)
-    return out
+def look(seen: Seen, sequences: Longs, hashes: Hashes) -> Verdicts:
+    """Return what events would be, but enter none: NEW, REPEATED, FORKED, or FAR where none can have that number."""
+    verdicts = np.empty(len(sequences), np.uint8)
+    _look(sequences, hashes, seen.top, seen.mids, seen.pages, verdicts)
+    return verdicts
 
 
 @allocating

@@ -3,17 +3,17 @@
 One lane is one node's topic, `raw.<node>`. The walk: unframe, decode the envelope (`envelopes`), see each number once
 (`dedupe`), open and decode the body and judge it by the rules (`bodies`), send it on by area (`accepted`), follow what
 revises an incident (`revisions`), and say which incidents a withdrawn consent takes out (`withdrawals`).
-Each record has one outcome: accepted, revised, repeated, quarantined, withdrawn (its case's consent was taken back
-before), or consent_withdrawn. Repeated is decided first, so a refused event that comes again is not refused again.
+Each record has one outcome: accepted, revised, waiting (for what it revises), repeated, quarantined, withdrawn (its case's
+consent was taken back before), or consent_withdrawn. Repeated is decided first, so a refused event that comes again is not refused again.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quality.rules import SUITE
+from schemas.columns import Blob
 from schemas.keyring import Keyring
 from streams import dedupe, envelopes, refined
 from streams.accepted import TOPIC as ACCEPTED
@@ -22,25 +22,24 @@ from streams.base import Outcome, Output, Records
 from streams.bodies import Judged, Opener, incidents, patterns, sealed
 from streams.dedupe import FAR, FORKED, NEW, REPEATED, Hashes, Verdicts
 from streams.envelopes import INCIDENT, PATTERN, REVISIONS, WITHDRAWAL, Envelopes
-from streams.lives import Life
 from streams.names import Longs
 from streams.quarantine import TOPIC as QUARANTINE
 from streams.quarantine import failed, quarantined
-from streams.refined import REF_BYTES, Refined
+from streams.refined import REF_BYTES, Changed, Refined
 from streams.reported import Reported, States
-from streams.revisions import NOTHING, Past, revise, revised_output
+from streams.revised import revised_output
+from streams.revisions import Past, Revised, Sent, needed, revise
 from streams.withdrawals import named, withdrawn_output
 
 
 @dataclass(frozen=True, eq=False)
 class _Done:
-    """What a batch comes to: the cases that it withdraws, the states of its reports uint8[n], the lives that it changes."""
+    """What a batch comes to: `states` uint8[n] of its reports by record, and what it changes of the state."""
 
     outputs: tuple[Output, ...]
     counts: dict[str, int]
-    withdrawn: set[bytes]
     states: States
-    lives: dict[bytes, Life]
+    changed: Changed
 
 
 class Refine:
@@ -70,12 +69,12 @@ class Refine:
         try:
             done = self._go_on(state, records, found, (rows, verdicts), side)
             numbers, states = found.sequence[rows[new]], done.states[rows[new]]
-            delta = refined.changes(numbers, hashes[new], done.withdrawn, states, done.lives)
+            delta = refined.changes(numbers, hashes[new], states, done.changed)
         except BaseException:
             dedupe.forget(state.seen, found.sequence[rows[new]], before)
             raise
         state.reported.add(numbers, states)
-        state.go_on(done.withdrawn, done.lives)
+        state.go_on(done.changed)
         return state, Outcome(done.outputs, done.counts, delta, SUITE)
 
     def _go_on(
@@ -96,38 +95,58 @@ class Refine:
         accepted = incidents(found, timely[found.kind[timely] == INCIDENT], keyring, self._opened)
         states = _states(found, accepted)
         revising = timely[found.kind[timely] != INCIDENT]
-        revised = NOTHING
-        if len(revising):
-            revised = revise(found, revising, keyring, self._opened, _past(state, found, new, states))
+        waited = self._waited(state, records, found.sequence[new])
+        revised = Revised()
+        if len(revising) or len(waited.rows):
+            past = _past(state, found, new, states, since)
+            revised = revise(waited, Sent(records, found, revising), new, keyring, self._opened, past)
         observed = patterns(found, good[found.kind[good] == PATTERN])
         consents = good[found.kind[good] == WITHDRAWAL]
         taken_back = named(found, consents)
-        refused = np.flatnonzero(found.refused)
         outputs = [incident_output(found, each, self._node, self._partitions) for each in accepted]
         outputs += [pattern_output(found, each, self._node, self._partitions) for each in observed]
-        outputs += revised_output(found, revised, self._node, self._partitions)
+        outputs += revised_output(revised, self._node, self._partitions)
         outputs += withdrawn_output(found, taken_back, self._node, self._partitions)
-        reasons = [found.reasons[row] for row in refused.tolist()]
-        outputs += quarantined(records, refused, reasons, node=self._node, suite=SUITE, read=found.parts(refused))
+        outputs += self._quarantined(waited.records, waited.found) + self._quarantined(records, found)
+        now = [one for one in revised.followed.values() if one.event.sent.found is found]
         counts = {
             "accepted": sum(len(each.rows) for each in (*accepted, *observed)),
-            "revised": len(revised.followed),
+            "revised": len(now),
+            "waiting": len(revised.waiting.keys() - revised.released),
             "repeated": int((verdicts == REPEATED).sum()),
-            "quarantined": len(refused),
+            "quarantined": int(found.refused.sum()),
             "withdrawn": int(late.sum()),
             "consent_withdrawn": int((~found.refused[consents]).sum()),
         }
         return _Done(
             tuple(output for output in outputs if len(output.values)),
             {name: count for name, count in counts.items() if count},
-            {ref for ref, row in since.items() if row >= 0},
             states,
-            revised.lives,
+            Changed(
+                frozenset(ref for ref, row in since.items() if row >= 0),
+                revised.lives,
+                revised.waiting,
+                revised.released,
+            ),
         )
+
+    def _waited(self, state: Refined, records: Records, numbers: Longs) -> Sent:
+        """Return what waits, as it came, where the batch brings some of the numbers that it needs; else nothing."""
+        some = list(state.waiting.values()) if np.isin(needed(state.waiting), numbers).any() else []
+        offsets = np.array([each.offset for each in some], np.int64)
+        values, keys = Blob.of([each.value for each in some]), Blob.of([b""] * len(some))
+        again = Records(records.topic, records.partition, 0, 0, offsets, offsets, values, keys)
+        found = envelopes.read(again, self._node)
+        return Sent(again, found, np.arange(len(some)))
+
+    def _quarantined(self, records: Records, found: Envelopes) -> tuple[Output, ...]:
+        refused = np.flatnonzero(found.refused)
+        reasons = [found.reasons[row] for row in refused.tolist()]
+        return quarantined(records, refused, reasons, node=self._node, suite=SUITE, read=found.parts(refused))
 
     def refuse(self, state: Refined, records: Records, error: Exception) -> tuple[Refined, Outcome]:  # noqa: ARG002
         """Send records on which `step` fails to quarantine, with the reason `stage.failed`; none is read."""
-        nothing = refined.changes(np.zeros(0, np.int64), np.zeros(0, np.uint32), set(), np.zeros(0, np.uint8))
+        nothing = refined.changes(np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0, np.uint8), Changed())
         outputs = failed(records, self._node, SUITE)
         return state, Outcome(outputs, {"quarantined": len(records)}, nothing, SUITE)
 
@@ -152,17 +171,17 @@ def _states(found: Envelopes, accepted: list[Judged]) -> States:
     return states
 
 
-def _past(state: Refined, found: Envelopes, new: Longs, states: States) -> Past:
+def _past(state: Refined, found: Envelopes, new: Longs, states: States, since: dict[bytes, int]) -> Past:
     """Return what revisions go on from: what the lane knew, and what the batch has brought before them."""
     now = Reported()
     now.add(found.sequence, states)
     came = dict(zip(found.sequence[new].tolist(), new.tolist(), strict=True))
 
-    def known(numbers: Longs, hashes: Hashes, record: int) -> NDArray[np.bool_]:
-        before = [came.get(number, -1) < record for number in numbers.tolist()]
-        return dedupe.known(state.seen, numbers, hashes) & np.array(before, np.bool_)
+    def known(numbers: Longs, hashes: Hashes, row: int) -> Verdicts:
+        before = [came.get(number, -1) < row for number in numbers.tolist()]
+        return np.where(before, dedupe.look(state.seen, numbers, hashes), NEW).astype(np.uint8)
 
-    return Past(state.lives, known, lambda numbers: state.reported.of(numbers) | now.of(numbers))
+    return Past(state.lives, state.waiting, since, known, lambda numbers: state.reported.of(numbers) | now.of(numbers))
 
 
 def _refs(found: Envelopes, rows: Longs) -> list[bytes]:

@@ -1,61 +1,74 @@
-"""Events that revise an incident, on their way to `accepted`: read, judged, and followed through the incident's life.
+"""Events that revise an incident: read, judged, and followed through the incident's life, in their order.
 
-A version goes to its area as a whole. What it ends is told to every partition, as a withdrawal is: the area of the version
-before is sealed, and may be another one.
+One that comes before a version that it follows waits for it; the event that brings the last that it needs releases it. So
+what becomes of it does not depend on how the log is cut into batches, nor on which of both came first.
 """
 
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from schemas.build import Part, Spans, encode, part
-from schemas.columns import Blob, Columns, compile  # noqa: A004
+from schemas.columns import Columns, compile  # noqa: A004
 from schemas.errors import Quarantines
 from schemas.keyring import Keyring
 from schemas.lifecycle import entries
 from schemas.released import latest
-from schemas.wire import confluent_prefix
 from streams import dedupe
-from streams.accepted import TOPIC, revision_output
-from streams.base import Output
+from streams.base import Records
 from streams.bodies import Judged, Opener, incidents, read
-from streams.dedupe import Hashes
+from streams.dedupe import FAR, FORKED, NEW, REPEATED, Hashes, Verdicts
 from streams.envelopes import KINDS, RETRACTION, Envelopes
-from streams.lives import NOBODY, SHARED, Kind, Life, Revision, Turn, begin, follow
-from streams.match import QUARTERLY, last_days
+from streams.lives import NOBODY, Kind, Life, Revision, Turn, begin, follow
 from streams.names import Longs
 from streams.reported import States
+from streams.waiting import MOST, Waits
 
 ID = 16
 VERSIONS: tuple[Kind, ...] = ("IncidentAmended", "IncidentVerified")
 RETRACTIONS: tuple[Kind, ...] = ("IncidentRetracted",)
-FOUND = {"not_in_scope": "out_of_scope"}  # a state of verification, as the ending that it means
-Known: TypeAlias = Callable[[Longs, Hashes, int], NDArray[np.bool_]]
+Known: TypeAlias = Callable[[Longs, Hashes, int], Verdicts]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Past:
-    """What a lane knows of its node: `lives` by incident, and how reports came.
+    """What a lane knows of its node: `lives` by incident, what is `waiting` by offset, and how reports came.
 
-    `known` tells of events, by number and hash, which came before a record of the batch.
+    `known` tells of events, by number and hash, what they are of those before a row of the batch: NEW has not come, FORKED
+    never will. `withdrawn` has the row with which a case was withdrawn, if it was.
     """
 
     lives: dict[bytes, Life]
+    waiting: Mapping[int, Waits]
+    withdrawn: Mapping[bytes, int]
     known: Known
     reported: Callable[[Longs], States]
 
 
 @dataclass(frozen=True, eq=False)
-class _Event:
-    """One event: the `record` of the batch that it is, and the row of the columns that hold its body."""
+class Sent:
+    """Records of a node with their envelopes, and the rows of them that revise an incident."""
 
-    record: int
+    records: Records
+    found: Envelopes
+    rows: Longs
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """One event: the row of `sent` that it is, and the row of the columns that hold its body."""
+
+    sent: Sent
+    place: int
     columns: Columns
     row: int
+
+    @property
+    def offset(self) -> int:
+        """Return its place in the log."""
+        return int(self.sent.records.offsets[self.place])
 
     def text(self, name: str) -> str:
         """Return a coded field, "" where the contract has none of that name."""
@@ -66,161 +79,180 @@ class _Event:
         """Return a field of bytes."""
         return self.columns.octets(self.row, self.columns.spans(name))
 
+    def enclosed(self, name: str) -> bytes:
+        """Return an id of its envelope: `event` or `case`."""
+        found = self.sent.found
+        return found.data[slice(*getattr(found, name)[self.place])].tobytes()
+
 
 @dataclass(frozen=True, eq=False)
 class Followed:
     """An event that was allowed: as a revision, and what it did."""
 
-    event: _Event
+    event: Event
     revision: Revision
     turn: Turn
 
 
 @dataclass(frozen=True, eq=False)
 class Revised:
-    """What the revisions of a batch come to: `followed` by record, bodies `judged`, the `lives` that changed."""
+    """What the revisions of a batch come to.
 
-    followed: dict[int, Followed]
-    judged: list[Judged]
-    lives: dict[bytes, Life]
+    `followed` by offset, bodies `judged`, the `lives` that changed, what is `waiting` anew, and which offsets wait no longer.
+    """
+
+    followed: dict[int, Followed] = field(default_factory=dict)
+    judged: list[tuple[Sent, Judged]] = field(default_factory=list)
+    lives: dict[bytes, Life] = field(default_factory=dict)
+    waiting: dict[int, Waits] = field(default_factory=dict)
+    released: set[int] = field(default_factory=set)
 
 
-NOTHING = Revised({}, [], {})
+def revise(waited: Sent, now: Sent, new: Longs, keyring: Keyring, opened: Opener, past: Past) -> Revised:
+    """Follow the revisions of a batch, and those that waited for what it brings; `new` int64[k] are its new rows.
+
+    Reasons of those that are refused go to their envelopes.
+    """
+    revised = Revised()
+    events = {event.offset: event for sent in (waited, now) for event in _events(sent, keyring, opened, revised)}
+    revised.released.update(waited.records.offsets[np.flatnonzero(waited.found.refused)].tolist())  # their key is gone
+    course = _Course(past, revised, events)
+    for row in _moments(now, new, past, events).tolist():
+        event = events.get(int(now.records.offsets[row]))
+        if event is not None and event.sent is now:
+            course.come(event)
+        course.release(row)
+    return revised
 
 
-def revise(found: Envelopes, records: Longs, keyring: Keyring, opened: Opener, past: Past) -> Revised:
-    """Follow the revisions `records` int64[k] in their order; reasons of those that are refused go to `found`."""
-    retracting = found.kind[records] == RETRACTION
-    judged = incidents(found, records[~retracting], keyring, opened, VERSIONS)
-    retracted = read(found, records[retracting], keyring, opened, RETRACTIONS)
-    lives: dict[bytes, Life] = {}
-    now, followed = ChainMap(lives, past.lives), dict[int, Followed]()
-    for event in sorted(_events(found, judged, retracted), key=lambda one: one.record):
+def needed(waiting: Mapping[int, Waits]) -> Longs:
+    """Return the numbers of the events that others wait for, int64[k]."""
+    return np.array([number for each in waiting.values() for _, number in each.needs], np.int64)
+
+
+def _events(sent: Sent, keyring: Keyring, opened: Opener, revised: Revised) -> Iterator[Event]:
+    """Yield the events whose bodies can be read and break no rule."""
+    found = sent.found
+    retracting = found.kind[sent.rows] == RETRACTION
+    for each in incidents(found, sent.rows[~retracting], keyring, opened, VERSIONS):
+        revised.judged.append((sent, each))
+        for row, place in zip(each.rows.tolist(), each.records.tolist(), strict=True):
+            yield Event(sent, place, each.columns, row)
+    for places, columns in read(found, sent.rows[retracting], keyring, opened, RETRACTIONS):
+        for row in np.flatnonzero(~found.refused[places]).tolist():
+            yield Event(sent, int(places[row]), columns, row)
+
+
+def _moments(now: Sent, new: Longs, past: Past, events: Mapping[int, Event]) -> Longs:
+    """Return the rows of the batch with which something may happen: revisions, and what one needs; ascending."""
+    numbers = needed({**past.waiting, **{offset: _waits(event) for offset, event in events.items()}})
+    happens = np.isin(now.found.sequence[new], numbers) | np.isin(new, now.rows)
+    return np.sort(new[happens])
+
+
+@dataclass(frozen=True, eq=False)
+class _Course:
+    """The events of a batch as they come, one after another."""
+
+    past: Past
+    revised: Revised
+    events: Mapping[int, Event]
+
+    def come(self, event: Event) -> None:
+        """Follow an event, or have it wait for what it follows."""
+        waits = _waits(event)
+        verdict = self._verdict(waits, event.place)
+        if verdict == NEW and len(self._waiting()) < MOST:
+            self.revised.waiting[event.offset] = waits
+        else:
+            self._settle(event, verdict)
+
+    def release(self, row: int) -> None:
+        """Settle all that waited for what has come with a row, and what waited for those; the first that came first."""
+        while ready := [each.offset for each in self._waiting().values() if self._ready(each, row)]:
+            event = self.events[min(ready)]
+            self.revised.released.add(event.offset)
+            self._settle(event, self._verdict(_waits(event), row + 1))
+
+    def _waiting(self) -> dict[int, Waits]:
+        both = {**self.past.waiting, **self.revised.waiting}
+        return {offset: each for offset, each in both.items() if offset not in self.revised.released}
+
+    def _ready(self, waits: Waits, row: int) -> bool:
+        readable = waits.offset in self.events and self.past.withdrawn.get(waits.case, row) >= row
+        return readable and self._verdict(waits, row + 1) != NEW
+
+    def _verdict(self, waits: Waits, before: int) -> int:
+        """Return REPEATED where all that an event follows came before a row and none of it waits, FORKED where it never will."""
+        ids = np.frombuffer(b"".join(event_id for event_id, _ in waits.needs), np.uint8)
+        numbers = np.array([number for _, number in waits.needs], np.int64)
+        verdicts = self.past.known(numbers, dedupe.hashes(ids, np.arange(0, len(ids), ID)), before)
+        if np.isin(verdicts, (FORKED, FAR)).any() or numbers.max(initial=0) >= waits.number:
+            return FORKED
+        asleep = {each.number for each in self._waiting().values()} & set(numbers.tolist())
+        return NEW if asleep or (verdicts == NEW).any() else REPEATED
+
+    def _settle(self, event: Event, verdict: int) -> None:
+        """Follow an event that can be followed; refuse it where what it follows is not there, or it is not allowed."""
         try:
-            incident_id, one = _revision(found, event, past)
-            turn = follow(_life(found, event, incident_id, now, past), one)
+            incident_id, one = _revision(event, verdict)
+            turn = follow(self._life(event, incident_id), one)
         except Quarantines as refusal:
-            found.add(event.record, [refusal.reason])
-            continue
-        lives[incident_id], followed[event.record] = turn.life, Followed(event, one, turn)
-    return Revised(followed, judged, lives)
+            event.sent.found.add(event.place, [refusal.reason])
+        else:
+            self.revised.lives[incident_id] = turn.life
+            self.revised.followed[event.offset] = Followed(event, one, turn)
+
+    def _life(self, event: Event, incident_id: bytes) -> Life:
+        """Return the life that an event goes on with; Quarantines where the incident is another case's."""
+        case = event.enclosed("case")
+        life = ChainMap(self.revised.lives, self.past.lives).get(incident_id)
+        if life is None:
+            number = event.columns.ints("incident_number")[[event.row]]
+            return begin(case, incident_id, _states()[int(self.past.reported(number)[0])])
+        if life.case != case:
+            raise Quarantines("revision.other_incident")
+        return life
 
 
-def _events(found: Envelopes, judged: list[Judged], retracted: list[tuple[Longs, Columns]]) -> Iterator[_Event]:
-    for each in judged:
-        for row, record in zip(each.rows.tolist(), each.records.tolist(), strict=True):
-            yield _Event(record, each.columns, row)
-    for records, columns in retracted:
-        for row in np.flatnonzero(~found.refused[records]).tolist():
-            yield _Event(int(records[row]), columns, row)
+def _waits(event: Event) -> Waits:
+    """Return an event as one that waits for all that it names; for nothing where it names no version."""
+    named = (event.octets("incident_id"), int(event.columns.ints("incident_number")[event.row]))
+    replaced = _replaced(event)
+    number, value = int(event.sent.found.sequence[event.place]), event.sent.records.values.item(event.place)
+    needs = (named, *replaced) if replaced else ()
+    return Waits(event.offset, number, event.enclosed("event"), event.enclosed("case"), needs, value)
 
 
-def _revision(found: Envelopes, event: _Event, past: Past) -> tuple[bytes, Revision]:
-    """Return which incident an event is about, and the event; Quarantines where it names what its node has not sent before."""
-    incident_id, number = event.octets("incident_id"), int(event.columns.ints("incident_number")[event.row])
+def _replaced(event: Event) -> Sequence[tuple[bytes, int]]:
+    """Return the versions that an event takes the place of, the newest last; none where that cannot be read."""
     try:
-        replaced = sorted(entries(event.octets("replaces")), key=lambda entry: entry[1])
+        return sorted(entries(event.octets("replaces")), key=lambda entry: entry[1])
     except ValueError:
-        replaced = []
+        return ()
+
+
+def _revision(event: Event, verdict: int) -> tuple[bytes, Revision]:
+    """Return which incident an event is about, and the event; Quarantines where it names no version, or one not there."""
+    replaced = _replaced(event)
     if not replaced:
         raise Quarantines("revision.replaces")
-    named = [(incident_id, number), *replaced]
-    ids = np.frombuffer(b"".join(one for one, _ in named), np.uint8)
-    hashes = dedupe.hashes(ids, np.arange(0, len(ids), ID))
-    if not past.known(np.array([each for _, each in named], np.int64), hashes, event.record).all():
+    if verdict != REPEATED:
         raise Quarantines("revision.unknown_version")
-    return incident_id, Revision(
-        _kind(found, event.record),
-        found.data[slice(*found.event[event.record])].tobytes(),
-        tuple(one for one, _ in replaced),
+    return event.octets("incident_id"), Revision(
+        _kind(event),
+        event.enclosed("event"),
+        tuple(event_id for event_id, _ in replaced),
         event.text("incident.verification"),
         event.text("step") or "unspecified",
         event.octets("verifier") if "verifier" in event.columns.layout.columns else NOBODY,
     )
 
 
-def _kind(found: Envelopes, record: int) -> Kind:
-    name = KINDS[int(found.kind[record])]
+def _kind(event: Event) -> Kind:
+    name = KINDS[int(event.sent.found.kind[event.place])]
     return next(kind for kind in (*VERSIONS, *RETRACTIONS) if kind == name)
-
-
-def _life(found: Envelopes, event: _Event, incident_id: bytes, lives: Mapping[bytes, Life], past: Past) -> Life:
-    """Return the life that an event goes on with; Quarantines where the incident is another case's."""
-    case = found.data[slice(*found.case[event.record])].tobytes()
-    life = lives.get(incident_id)
-    if life is None:
-        number = event.columns.ints("incident_number")[[event.row]]
-        return begin(case, incident_id, _states()[int(past.reported(number)[0])])
-    if life.case != case:
-        raise Quarantines("revision.other_incident")
-    return life
 
 
 def _states() -> tuple[str, ...]:
     return compile(latest("Incident")).columns["verification"].symbols
-
-
-def _shared(revised: Revised) -> Iterator[tuple[Judged, list[Followed]]]:
-    """Yield, release by release, the versions that the regions are to have."""
-    for each in revised.judged:
-        some = [revised.followed[record] for record in each.records.tolist() if record in revised.followed]
-        chosen = [one for one in some if one.revision.state in SHARED]
-        if chosen:
-            rows, records = ([getattr(one.event, name) for one in chosen] for name in ("row", "record"))
-            judged = Judged(each.release, each.columns, np.array(rows, np.int64), np.array(records, np.int64))
-            yield judged, chosen
-
-
-def revised_output(found: Envelopes, revised: Revised, node: str, count: int) -> list[Output]:
-    """Return a RevisionAccepted for each version that the regions are to have, then a VersionEnded for each that ends."""
-    versions = [
-        revision_output(found, judged, _of_versions(judged, chosen), node, count) for judged, chosen in _shared(revised)
-    ]
-    return [*versions, *_ended_output(revised, node, count)]
-
-
-def _of_versions(judged: Judged, chosen: list[Followed]) -> dict[str, Part]:
-    """Return what a version has beside an incident."""
-    columns, rows = judged.columns, judged.rows
-    verified = judged.release.name == "IncidentVerified"
-    values: dict[str, Part] = {
-        "incident_id": part(columns, "incident_id", rows),
-        "current": np.array([one.turn.speaks for one in chosen], np.int64),
-        "change": "verified" if verified else "amended",
-    }
-    if not verified:
-        return {**values, "step": "unspecified", "verified_on": None, "late_verification": False}
-    days = columns.ints("verified_on")[rows]
-    happened = last_days(columns.ints("incident.occurred_on")[rows], columns.ints("incident.date_precision")[rows])
-    late = days > last_days(happened, np.full(len(rows), QUARTERLY))
-    step = part(columns, "step", rows)
-    return {**values, "step": step, "verified_on": days, "late_verification": late.astype(np.int64)}
-
-
-def _ended_output(revised: Revised, node: str, count: int) -> tuple[Output, ...]:
-    """Return a VersionEnded for each version that came to its end, for each of `count` partitions; nothing for none."""
-    ended = [(version, one) for one in revised.followed.values() for version in one.turn.ended]
-    if not ended:
-        return ()
-    release, layout = latest("VersionEnded"), compile(latest("VersionEnded"))
-    symbols = layout.columns["ending"].symbols
-    times = [int(one.event.columns.ints("recorded_at")[one.event.row]) for _, one in ended]
-    ids = Blob.of([version for version, _ in ended] * count)
-    values: dict[str, Part] = {
-        "event_id": Spans.of(ids),
-        "node": node,
-        "ended_at": np.array(times * count, np.int64),
-        "ending": np.array([symbols.index(_ending(one)) for _, one in ended] * count, np.int64),
-    }
-    partitions = np.repeat(np.arange(count, dtype=np.int32), len(ended))
-    return (Output(TOPIC, partitions, ids, encode(layout, len(ids), values, confluent_prefix(release))),)
-
-
-def _ending(one: Followed) -> str:
-    """Return what an event means to the version that it ends."""
-    if one.revision.kind == "IncidentRetracted":
-        return one.event.text("reason")
-    state = one.revision.state
-    if state not in SHARED:
-        return FOUND.get(state, state)
-    return "amended" if one.revision.kind == "IncidentAmended" else "verified"

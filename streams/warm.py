@@ -44,7 +44,7 @@ def _refine() -> None:
     state, outcome = stage.step(stage.empty("raw.W-0"), _records("raw.W", events), Keyring())
     stage.thaw(stage.freeze(stage.restore(stage.empty("raw.W-0"), outcome.delta)))
     missing(state.seen, 1)
-    dedupe.known(state.seen, np.zeros(1, np.int64), np.zeros(1, np.uint32))
+    dedupe.look(state.seen, np.zeros(1, np.int64), np.zeros(1, np.uint32))
     dedupe.forget(state.seen, np.zeros(0, np.int64), state.seen.marks.copy())
 
 

@@ -32,7 +32,7 @@ def said(batch):
     for partition in range(4):
         assert [row for at, row in told if at == partition] == first
     return (
-        [(row["sequence"], row["current"]) for row in came],
+        sorted((row["sequence"], row["current"]) for row in came),
         [(int.from_bytes(row["event_id"][8:], "big"), row["ending"]) for row in first],
     )
 
@@ -143,8 +143,8 @@ def test_a_refused_report_can_be_put_right():
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ([amendment(2, 1, [1])], ["revision.unknown_version"]),
-        ([incident(1), amendment(3, 1, [2])], ["revision.unknown_version"]),
+        ([incident(1), amendment(2, 1, [2])], ["revision.unknown_version"]),
+        ([incident(1), amendment(2, 1, [3])], ["revision.unknown_version"]),
         ([incident(1), incident(2), amendment(3, 2, [2], of=1, incident_number=2)], ["revision.unknown_version"]),
         ([incident(1), amendment(3, 1, [1], incident_number=-5)], ["revision.unknown_version"]),
         ([incident(1), amendment(3, 1, [1], incident_number=1 << 62)], ["revision.unknown_version"]),
@@ -207,6 +207,58 @@ def test_after_withdrawal_no_version_is_shared_and_nothing_of_the_case_is_rememb
     assert total == {"revised": 1, "withdrawn": 1, "repeated": 1}
     assert {row["sequence"] for batch in found for _, _, _, name, row in batch if name == "RevisionAccepted"} == {2}
     assert state.lives == {}
+
+
+def test_what_comes_before_what_it_follows_waits_and_is_released_by_it():
+    values = [amendment(3, 1, [2]), amendment(2, 1, [1]), incident(1)]
+    state, found, counts = run([[value] for value in values])
+    assert counts == [{"waiting": 1}, {"waiting": 1}, {"accepted": 1}]
+    assert [said(batch) for batch in found] == [
+        ([], []),
+        ([], []),
+        ([(2, True), (3, True)], [(1, "amended"), (2, "amended")]),
+    ]
+    assert state.waiting == {}
+    assert run([values])[2] == [{"accepted": 1, "revised": 2}]
+
+
+def test_what_waits_says_for_what_and_keeps_its_bytes():
+    value = amendment(3, 1, [2])
+    state, _, _ = run([[value], CRASH])
+    [(offset, waits)] = state.waiting.items()
+    assert (offset, waits.offset, waits.number, waits.event_id, waits.case) == (0, 0, 3, identity(3), case(1))
+    assert waits.needs == ((identity(1), 1), (identity(2), 2))
+    assert waits.value == value
+
+
+def test_what_waits_for_a_number_that_another_event_has_is_refused_when_that_comes():
+    values = [amendment(3, 1, [2]), incident(1), incident(2, 7, event_id=identity(2, salt=5))]
+    _, found, counts = run([[value] for value in values])
+    assert counts == [{"waiting": 1}, {"accepted": 1}, {"accepted": 1}]
+    [(key, row)] = [(key, row) for topic, _, key, _, row in found[2] if topic == "quarantine"]
+    assert (key, row["offset"], row["sequence"]) == (f"raw.{NODE}-0@0".encode(), 0, 3)
+    assert row["reasons"] == ["revision.unknown_version"]
+
+
+def test_what_waits_is_forgotten_when_its_case_is_withdrawn():
+    values = [amendment(3, 1, [1]), withdrawal(4, 1), incident(1), incident(9, 5)]
+    state, found, counts = run([[value] for value in values])
+    assert counts == [{"waiting": 1}, {"consent_withdrawn": 1}, {"withdrawn": 1}, {"accepted": 1}]
+    assert state.waiting == {}
+    assert [said(batch) for batch in found] == [([], [])] * 4
+
+
+def test_a_flood_of_what_waits_is_bounded(monkeypatch):
+    monkeypatch.setattr("streams.revisions.MOST", 3)
+    values = [amendment(number, number, [1], of=1) for number in range(10, 15)]
+    _, _, counts = run([values])
+    assert counts == [{"waiting": 3, "quarantined": 2}]
+
+
+def test_what_waits_and_breaks_a_rule_of_lives_is_refused_when_it_is_released():
+    values = [verification(3, 1, [1], step="unspecified"), incident(1)]
+    _, found, _ = run([[value] for value in values])
+    assert [row["reasons"] for topic, *_, row in found[1] if topic == "quarantine"] == [["revision.step"]]
 
 
 STATES = ["report_pending_verification", "verified", "not_in_scope", "did_not_occur"]
