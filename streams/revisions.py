@@ -23,6 +23,7 @@ from streams.dedupe import FAR, FORKED, NEW, REPEATED, Hashes, Verdicts
 from streams.envelopes import KINDS, RETRACTION, Envelopes
 from streams.lives import NOBODY, Kind, Life, Revision, Turn, begin, follow
 from streams.names import Longs
+from streams.refined import Refined
 from streams.reported import States
 from streams.waiting import MOST, Waits
 
@@ -130,6 +131,16 @@ def needed(waiting: Mapping[int, Waits]) -> Longs:
     return np.array([number for each in waiting.values() for _, number in each.needs], np.int64)
 
 
+def lacking(state: Refined, waits: Waits) -> tuple[int, ...]:
+    """Return the numbers that an event waits for: of events that have not come, or that wait themselves."""
+    asleep = {each.number for each in state.waiting.values()}
+    numbers, hashes = _named(waits)
+    verdicts = dedupe.look(state.seen, numbers, hashes).tolist()
+    return tuple(
+        sorted(n for n, verdict in zip(numbers.tolist(), verdicts, strict=True) if verdict == NEW or n in asleep)
+    )
+
+
 def _events(sent: Sent, keyring: Keyring, opened: Opener, revised: Revised) -> Iterator[Event]:
     """Yield the events whose bodies can be read and break no rule."""
     found = sent.found
@@ -184,9 +195,8 @@ class _Course:
 
     def _verdict(self, waits: Waits, before: int) -> int:
         """Return REPEATED where all that an event follows came before a row and none of it waits, FORKED where it never will."""
-        ids = np.frombuffer(b"".join(event_id for event_id, _ in waits.needs), np.uint8)
-        numbers = np.array([number for _, number in waits.needs], np.int64)
-        verdicts = self.past.known(numbers, dedupe.hashes(ids, np.arange(0, len(ids), ID)), before)
+        numbers, hashes = _named(waits)
+        verdicts = self.past.known(numbers, hashes, before)
         if np.isin(verdicts, (FORKED, FAR)).any() or numbers.max(initial=0) >= waits.number:
             return FORKED
         asleep = {each.number for each in self._waiting().values()} & set(numbers.tolist())
@@ -222,6 +232,13 @@ def _waits(event: Event) -> Waits:
     number, value = int(event.sent.found.sequence[event.place]), event.sent.records.values.item(event.place)
     needs = (named, *replaced) if replaced else ()
     return Waits(event.offset, number, event.enclosed("event"), event.enclosed("case"), needs, value)
+
+
+def _named(waits: Waits) -> tuple[Longs, Hashes]:
+    """Return the numbers of the events that another one follows, int64[k], and the hashes of their ids, uint32[k]."""
+    ids = np.frombuffer(b"".join(event_id for event_id, _ in waits.needs), np.uint8)
+    numbers = np.array([number for _, number in waits.needs], np.int64)
+    return numbers, dedupe.hashes(ids, np.arange(0, len(ids), ID))
 
 
 def _replaced(event: Event) -> Sequence[tuple[bytes, int]]:

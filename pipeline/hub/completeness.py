@@ -15,21 +15,31 @@ from schemas.wire import unframe
 from streams.completeness import held, highest, missing
 from streams.locked import Locked
 from streams.refine import Refine
+from streams.revisions import lacking
 
 LISTED = 20  # so many missing ranges are named
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An event that waits, by its number at the node, and the numbers that it waits for."""
+
+    event: int
+    needs: tuple[int, ...]
 
 
 @dataclass
 class NodeCompleteness:
     """`missing` are the first ranges of missing numbers, both ends included, `missing_count` counts all of them.
 
-    `counts` are records by what became of them.
+    `waiting` are the revisions that wait, `counts` records by what became of them when they came.
     """
 
     node: str
     highest: int = 0
     missing_count: int = 0
     missing: list[tuple[int, int]] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -64,4 +74,5 @@ def fold(ledger: Iterable[Entry], key: bytes) -> list[NodeCompleteness]:
         node.highest = highest(state.seen)
         node.missing_count = node.highest - held(state.seen)
         node.missing = [(each.start, each.stop - 1) for each in missing(state.seen, LISTED)]
+        node.waiting = [Waiting(each.number, lacking(state, each)) for each in state.waiting.values()]
     return sorted(found.values(), key=lambda node: node.node)
