@@ -170,15 +170,42 @@ def check(expected: dict[str, Any], accepted: int) -> None:
     print("  equal in each of the 6 hubs: none lost, none doubled")
 
 
-def withdraw_one(node: str) -> None:
-    """Withdraw the case of the node's last event, and see that its rows, and no others, leave the tables."""
-    before, number = held(), json.loads(tocsin("node", "status", "--node", node, "--json").splitlines()[-1])["last"]
+def last_event(node: str) -> int:
+    """Return the number of the node's last event."""
+    return int(json.loads(tocsin("node", "status", "--node", node, "--json").splitlines()[-1])["last"])
+
+
+def work() -> None:
+    """Let a worker of each kind do what is to be done."""
+    for stage in STAGES:
+        tocsin("worker", stage, "--until-idle", "2")
+
+
+def verify_one(node: str, number: int) -> None:
+    """Verify the incident of an event, and see that each table has as many rows as before."""
+    before = held()
+    who = ("--step", "focal_point", "--by", "a focal point", "--primary", "1")
+    done = tocsin("node", "verify", "--event", str(number), "--state", "verified", *who, "--node", node)
+    print("  " + done.splitlines()[0])
+    print("  " + tocsin("node", "sync", "--node", node).strip())
+    work()
+    if held() != before:
+        raise Failed(f"before the verification the tables held {before}, after it {held()}")
+    print(
+        "  the verified version stands in its place in each hub, the one before in their history; no row more, none less"
+    )
+    for line in tocsin("node", "case", "--event", str(number), "--node", node).splitlines():
+        print(f"  {line}")
+
+
+def withdraw_one(node: str, number: int) -> None:
+    """Withdraw the case of an event, and see that its rows, and no others, leave the tables."""
+    before = held()
     done = tocsin("node", "withdraw", "--event", str(number), "--node", node, "--yes", "--json")
     (case,) = json.loads(done.splitlines()[-1])["withdrawn"]
     print(f"  {node}: event {case['event']} withdraws a case; its key is destroyed here")
     print("  " + tocsin("node", "sync", "--node", node).strip())
-    for stage in STAGES:
-        tocsin("worker", stage, "--until-idle", "2")
+    work()
     after = held()
     left = {region: rows - after["incidents"][region] for region, rows in before["incidents"].items()}
     if after["patterns"] != before["patterns"] or set(left.values()) != {0, case["incidents"]}:
@@ -223,8 +250,11 @@ def run() -> None:
     with step("What became of one event: tocsin why"):
         first = json.loads(tocsin("tap", "raw.MONUSCO", "--limit", "1", "--json").splitlines()[0])
         tocsin("why", first["event_id"], show=True)
+    last = last_event("MONUSCO")
+    with step("A case goes on: tocsin node verify, tocsin node case"):
+        verify_one("MONUSCO", last - 1)
     with step("A survivor takes her consent back: tocsin node withdraw"):
-        withdraw_one("MONUSCO")
+        withdraw_one("MONUSCO", last)
     with step("The audit: every table against the rules, by Great Expectations"):
         tocsin("audit", "--allow-empty", show=True)
 
