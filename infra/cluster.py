@@ -131,6 +131,10 @@ class Cluster:
             objects.tidy(self.kept["ports"])
         return running
 
+    def end(self, name: str) -> None:
+        """Stop one of the two."""
+        stop({self.process(name): PATIENCE[name]})
+
     def ready(self, name: str) -> bool:
         """Return whether it answers."""
         if not self.process(name).alive():

@@ -1,12 +1,14 @@
 """One real S3 on this machine: SeaweedFS in one process, reached only with keys made for this data folder."""
 
 import io
+import itertools
 import json
 import os
 import secrets
 import shutil
 import sys
 from collections.abc import Mapping
+from hashlib import md5
 from pathlib import Path
 
 from infra.files import write
@@ -17,6 +19,7 @@ BUCKET = "tocsin"
 PORTS = ("s3", "s3_grpc", "master", "master_grpc", "filer", "filer_grpc", "volume", "volume_grpc", "admin")
 ADMIN_GRPC = 10_000  # its worker looks for the admin's second port this far above the first, whatever it is told
 VOLUME_MB = 64  # small, so that rewriting one after an erasure is quick
+DATABASES = 8  # in which the filer keeps the names of objects
 SOCKET_BYTES = 100  # the system's bound on a socket's path is 104 to 108
 # SeaweedFS signs its inner requests with these, and refuses whoever cannot: its filer and volumes are no way round S3.
 SIGNING = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
@@ -114,8 +117,23 @@ def tidy(ports: Mapping[str, int]) -> None:
             socket.unlink(missing_ok=True)
 
 
+def probes() -> list[str]:
+    """Return the names of objects that lie in each of the filer's databases, which go by the folder's MD5.
+
+    One that met a full disk takes no write any more, also when there is space again, until the store starts anew.
+    """
+    folders = (f".ready/{number}" for number in itertools.count())
+    found: dict[int, str] = {}
+    while len(found) < DATABASES:
+        folder = next(folders)
+        found.setdefault(
+            md5(f"/buckets/{BUCKET}/{folder}".encode(), usedforsecurity=False).digest()[-1] % DATABASES, folder
+        )
+    return [f"{folder}/ready" for folder in found.values()]
+
+
 def ready(s3: str, access_key: str, secret_key: str) -> bool:
-    """Return whether the store has the bucket and keeps an object, both asked by signed requests."""
+    """Return whether the store has the bucket and keeps objects in all its databases, asked by signed requests."""
     import urllib3
     from minio import Minio
     from minio.error import MinioException
@@ -125,7 +143,8 @@ def ready(s3: str, access_key: str, secret_key: str) -> bool:
     try:
         if not client.bucket_exists(BUCKET):
             return False
-        client.put_object(BUCKET, ".ready", io.BytesIO(b"ready"), 5)
+        for name in probes():
+            client.put_object(BUCKET, name, io.BytesIO(b"ready"), 5)
     except (MinioException, urllib3.exceptions.HTTPError, OSError):
         return False
     return True

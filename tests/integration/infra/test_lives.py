@@ -95,6 +95,21 @@ def test_a_half_dead_pair_is_mended_and_loses_nothing(data):
     assert [get(endpoints, f"object/{round_}") for round_ in range(2)] == [b"0", b"1"]
 
 
+def test_a_store_that_runs_and_keeps_nothing_is_started_anew(data, monkeypatch):
+    """A store that met a full disk is such a one; here it is stopped in its tracks."""
+    monkeypatch.setattr(launcher, "MENDING_SECONDS", 3.0)
+    endpoints = launcher.up(data)
+    put(endpoints, "an/object", b"content")
+    before = {name: pid(data, name) for name in ("kafka", "s3")}
+    os.kill(before["s3"], signal.SIGSTOP)
+    said = []
+    assert launcher.up(data, said.append) == endpoints
+    assert said == ["s3 runs and keeps nothing", "starting s3"]
+    assert pid(data, "s3") != before["s3"]
+    assert pid(data, "kafka") == before["kafka"]
+    assert get(endpoints, "an/object") == b"content"
+
+
 def test_a_taken_port_is_one_sentence_and_nothing_is_left_running(data):
     cluster = Cluster(data)
     data.mkdir(mode=0o700)
