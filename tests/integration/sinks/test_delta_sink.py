@@ -22,12 +22,16 @@ def place():
     return f"hub.t{next(NUMBERS)}-{uuid4().hex[:8]}"
 
 
-def rows_of(store, topic):
+def records_of(store, topic):
     found = {}
     for path, shape in of_topic(topic).items():
         frame = pl.scan_delta(store.uri(path), storage_options=store.delta_options()).collect()
-        found[shape.name] = [str(row) for row in frame.sort(shape.order).rows()]
+        found[shape.name] = frame.sort(shape.order).to_dicts()
     return found
+
+
+def rows_of(store, topic):
+    return {name: [str(row) for row in rows] for name, rows in records_of(store, topic).items()}
 
 
 def files_of(store, path):
@@ -53,8 +57,8 @@ class TestDeltaSink(SinkCase):
     def open(self, place, reached):
         return DeltaSink(self.store, place, 0, reached=reached)
 
-    def rows(self, place):
-        return rows_of(self.store, place)
+    def records(self, place):
+        return records_of(self.store, place)
 
 
 def paths(topic):
@@ -68,6 +72,7 @@ def test_a_batch_costs_a_commit_for_each_table_with_rows_and_one_for_the_last(st
     assert sink.write(batch(topic, {}, 4, 9)).commits == 1
     assert sink.write(batch(topic, {}, 9, 9)).commits == 0
     assert sink.write(batch(topic, log_of(30), 9, 30)).rows == {
+        "versions": 0,
         "incidents": 9,
         "patterns": 3,
         "duplicates": 3,
