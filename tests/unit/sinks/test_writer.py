@@ -1,20 +1,26 @@
 """The sink's logic on a folder; `tests/integration/sinks` runs the same on the real store."""
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 
 import pytest
 from deltalake import DeltaTable
 
-from sinks.tables import of_topic
+from schemas.errors import Retries, Stops
+from sinks.delta import CONFIGURATION, Change, Commits
+from sinks.tables import of_topic, table
 from sinks.writer import DeltaSink
-from tests.conformance import sink
+from tests.conformance import sink as case
+from tests.conformance.histories import hexed, keyed
+from tests.conformance.hub_events import batch, closure, duplicate, incident, link, removal, revision
 from tests.unit.sinks.folder import FolderStore
 
 pytestmark = pytest.mark.timeout(120)
 NUMBERS = count()
 
 
-class TestDeltaSinkInAFolder(sink.SinkCase):
+class TestDeltaSinkInAFolder(case.SinkCase):
     points = ("decoded", "uploaded", "committed")
     once = ("decoded",)
 
@@ -32,7 +38,148 @@ class TestDeltaSinkInAFolder(sink.SinkCase):
         return DeltaSink(self.store, place, 0, reached=reached)
 
     def records(self, place):
-        return {
-            table.name: DeltaTable(self.store.uri(path)).to_pyarrow_table().to_pylist()
-            for path, table in of_topic(place).items()
+        return records(self.store, place)
+
+
+def records(store, topic):
+    return {
+        shape.name: DeltaTable(store.uri(path)).to_pyarrow_table().to_pylist()
+        for path, shape in of_topic(topic).items()
+    }
+
+
+OLD = {"incidents": 5, "duplicates": 2, "links": 1}
+"""The columns that tables of an earlier release of tocsin lack."""
+
+
+def narrow(shape):
+    """The table as it was before incidents had versions."""
+    if shape.name not in OLD:
+        return shape
+    kept = shape.columns[: -OLD[shape.name]]
+    return replace(shape, columns=kept, order=tuple(name for name in shape.order if name in {one.name for one in kept}))
+
+
+def aged(store, topic, end):
+    """Have an earlier release of tocsin write a region's tables."""
+    tables = {path: narrow(shape) for path, shape in of_topic(topic).items() if shape.name != "versions"}
+    DeltaSink(store, topic, 0, tables).write(batch(topic, AGED, 0, end))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FolderStore(tmp_path)
+
+
+BEFORE = [incident(1), incident(2), link(1, release=1), duplicate(1, 2, release=1), incident(3), link(3, release=1)]
+AFTER = [revision(1, 101, women=3), closure(1), link(1, 101), closure(3, ending="error"), removal(2)]
+AGED = dict(enumerate([*BEFORE, *AFTER]))
+
+
+@pytest.mark.parametrize("cuts", [[11], [7, 8, 11], [10, 11]])
+def test_tables_of_an_earlier_release_are_widened_and_go_on(store, cuts):
+    topic = f"hub.t{next(NUMBERS)}"
+    aged(store, topic, len(BEFORE))
+    for end in cuts:
+        sink = DeltaSink(store, topic, 0)
+        sink.write(batch(topic, AGED, sink.position(), end))
+    found = keyed(records(store, topic))
+    assert {key: row["women"] for key, row in found["incidents"].items()} == {(hexed(1), hexed(101)): 3}
+    assert {key: row["ending"] for key, row in found["versions"].items()} == {
+        (hexed(1), None): "amended",
+        (hexed(3), None): "error",
+    }
+    assert set(found["links"]) == {(hexed(1), hexed(101), hexed(2))}
+    assert not found["duplicates"]
+
+
+def test_widening_moves_no_position_and_writes_no_file_anew(store):
+    topic = f"hub.t{next(NUMBERS)}"
+    aged(store, topic, len(BEFORE))
+    before = store.list("hub/")
+    assert DeltaSink(store, topic, 0).position() == len(BEFORE)
+    assert {path for path in before if path.endswith(".parquet")} == {
+        path for path in store.list("hub/") if path.endswith(".parquet")
+    }
+    rows = records(store, topic)
+    assert {row["version_id"] for row in rows["incidents"]} == {None}
+    for path, shape in of_topic(topic).items():
+        found = DeltaTable(store.uri(path)).schema().to_arrow()
+        assert [field.name for field in found] == [one.name for one in shape.columns]
+        assert DeltaTable(store.uri(path)).metadata().configuration == CONFIGURATION
+
+
+def test_of_workers_that_widen_at_once_each_goes_on_from_the_position(store):
+    topic = f"hub.t{next(NUMBERS)}"
+    aged(store, topic, len(BEFORE))
+    with ThreadPoolExecutor(4) as workers:
+        sinks = list(workers.map(lambda _: DeltaSink(store, topic, 0), range(4)))
+    assert {sink.position() for sink in sinks} == {len(BEFORE)}
+    assert sinks[0].write(batch(topic, AGED, len(BEFORE), 11)).commits
+    with pytest.raises(Retries):
+        sinks[1].write(batch(topic, AGED, len(BEFORE), 8))
+    versions = [DeltaTable(store.uri(path)).history() for path in of_topic(topic)]
+    assert all(sum("ADD COLUMN" in entry["operation"] for entry in history) <= 1 for history in versions)
+
+
+def test_a_writer_of_an_earlier_release_that_is_still_at_work_is_not_hurt_by_it(store):
+    topic = f"hub.t{next(NUMBERS)}"
+    aged(store, topic, 2)
+    path = f"hub/{topic.removeprefix('hub.')}/incidents"
+    shape = of_topic(topic)[path]
+    old = Commits(store, path, narrow(shape), topic, 0)
+    DeltaSink(store, topic, 0)
+    old.commit(2, 9, Change())
+    assert Commits(store, path, shape, topic, 0).position() == 9
+
+
+def test_a_column_that_may_not_be_null_is_not_added(store):
+    shape = table("patterns")
+    Commits(store, "hub/x/patterns", replace(shape, columns=shape.columns[:-1]), "hub.x", 0)
+    with pytest.raises(Stops, match="other columns than the contract PatternShared"):
+        Commits(store, "hub/x/patterns", shape, "hub.x", 0)
+
+
+def test_a_batch_without_revisions_costs_no_commit_and_no_look_at_versions(store, monkeypatch):
+    topic = f"hub.t{next(NUMBERS)}"
+    sink = DeltaSink(store, topic, 0)
+    monkeypatch.setattr("sinks.voids.rest", None)
+    written = sink.write(batch(topic, log := sink_log(), 0, len(log)))
+    assert written.rows == {"versions": 0, "incidents": 3, "patterns": 0, "duplicates": 1, "links": 2}
+    assert written.commits == 3
+
+
+def test_events_of_two_releases_in_one_batch_are_all_rows(store):
+    topic = f"hub.t{next(NUMBERS)}"
+    log = dict(enumerate([link(1, release=1), link(2), link(3, 101), duplicate(1, release=1), duplicate(2)]))
+    DeltaSink(store, topic, 0).write(batch(topic, log, 0, 5))
+    found = keyed(records(store, topic))
+    assert {key[:2] for key in found["links"]} == {(hexed(1), None), (hexed(2), None), (hexed(3), hexed(101))}
+    assert len(found["duplicates"]) == 2
+
+
+def test_a_closure_of_what_is_not_there_moves_nothing_but_the_position(store):
+    topic = f"hub.t{next(NUMBERS)}"
+    sink = DeltaSink(store, topic, 0)
+    sink.write(batch(topic, sink_log(), 0, 6))
+    assert sink.write(batch(topic, {6: closure(77), 7: closure(1, 555)}, 6, 8)).commits == 1
+    assert len(records(store, topic)["incidents"]) == 3
+
+
+def test_of_two_closures_of_one_version_the_first_says_what_ended_it(store):
+    for cuts in ([3], [2, 3]):
+        topic = f"hub.t{next(NUMBERS)}"
+        log = {
+            0: revision(1, 101, current=False),
+            1: closure(1, 101, 815, "error"),
+            2: closure(1, 101, 818, "verified"),
         }
+        sink = DeltaSink(store, topic, 0)
+        for end in cuts:
+            sink.write(batch(topic, log, sink.position(), end))
+        ((row,),) = [records(store, topic)["versions"]]
+        assert (row["ending"], row["conflict"]) == ("error", True)
+
+
+def sink_log():
+    return dict(enumerate(BEFORE))
