@@ -17,6 +17,21 @@ from schemas.wire import unframe
 Step = dict[str, Any]
 
 
+HUB = frozenset(
+    {"IncidentShared", "PatternShared", "PatternLinked", "ProbableDuplicate", "VersionClosed", "IncidentRemoved"}
+)
+_Version = tuple[bytes, bytes | None]
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What an event is linked with: where that is told, and which versions of incidents are named there."""
+
+    name: str
+    other: bytes
+    versions: set[_Version]
+
+
 @dataclass(frozen=True)
 class Tracer:
     """`kafka` is host:port; `secrets` are the regions' minting keys; `files` finds the file of (topic, event, offset)."""
@@ -97,30 +112,42 @@ class Tracer:
     def _hub(self, region: str, event_id: bytes) -> Step | None:
         minted = seal.mint(self.secrets[region], event_id)
         topic = f"hub.{region}"
-        hub: Step = {"region": region, "id": minted.hex(), "linked_to": [], "probable_duplicates": []}
-        shared = False
-        names = {"IncidentShared", "PatternShared", "PatternLinked", "ProbableDuplicate", "IncidentRemoved"}
+        hub: Step = {"region": region, "id": minted.hex()}
+        shared, named, closed = False, list[_Named](), set[_Version]()
         for entry in read(self.kafka, topic):
-            row = self._row(entry, names)
+            row = self._row(entry, HUB)
             if row is None:
                 continue
+            named += _named(row, minted)
             match row:
                 case {"event": "IncidentShared", "incident_id": i} | {"event": "PatternShared", "pattern_id": i} if (
                     i == minted
                 ):
                     shared = True
                     hub |= {"topic": topic, "offset": entry.offset, **self._filed(entry, row)}
-                case {"event": "PatternLinked", "incident_id": a, "pattern_id": b} if minted in (a, b):
-                    hub["linked_to"].append((b if a == minted else a).hex())
-                case {"event": "ProbableDuplicate", "first_id": a, "second_id": b} if minted in (a, b):
-                    hub["probable_duplicates"].append((b if a == minted else a).hex())
+                case {"event": "VersionClosed", "incident_id": i, "version_id": version}:
+                    closed.add((i, version))
+                    if (i, version) == (minted, None):
+                        hub |= {"closed": {"offset": entry.offset, "ending": row["ending"]}, **self._filed(entry, row)}
                 case {"event": "IncidentRemoved", "incident_id": i} if i == minted:
                     hub["removed"] = {"offset": entry.offset}
+        for name in ("linked_to", "probable_duplicates"):
+            hub[name] = [each.other.hex() for each in named if each.name == name and not each.versions & closed]
         return _standing(hub) if shared else None
 
     def _filed(self, entry: Entry, row: Step) -> Step:
         filed = self.files(entry.topic, row["event"], entry.offset)
         return {"table": filed} if filed else {"ends": "not in a table yet: is `tocsin worker sink` running?"}
+
+
+def _named(row: Step, minted: bytes) -> Iterator[_Named]:
+    """Yield what a link or a probable duplicate says of an event."""
+    match row:
+        case {"event": "PatternLinked", "incident_id": a, "pattern_id": b} if minted in (a, b):
+            yield _Named("linked_to", b if a == minted else a, {(a, row.get("version_id"))})
+        case {"event": "ProbableDuplicate", "first_id": a, "second_id": b} if minted in (a, b):
+            versions = {(a, row.get("first_version")), (b, row.get("second_version"))}
+            yield _Named("probable_duplicates", b if a == minted else a, versions)
 
 
 def _standing(hub: Step) -> Step:

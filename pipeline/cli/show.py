@@ -63,6 +63,8 @@ def _lines(story: dict[str, Any]) -> Iterator[str]:
         if "removed" in hub:
             yield f"hub      {hub['topic']}@{hub['offset']}  as {hub['id']}, removed @{hub['removed']['offset']}: no longer shared"
             continue
+        if "closed" in hub:
+            yield f"         no longer as it was reported @{hub['closed']['offset']}: {hub['closed']['ending']}"
         links = f"{len(hub['linked_to'])} links, {len(hub['probable_duplicates'])} probable duplicates"
         yield f"hub      {hub['topic']}@{hub['offset']}  as {hub['id']}  {links}"
         yield f"table    {_table(hub)}"
