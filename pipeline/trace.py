@@ -17,9 +17,7 @@ from schemas.wire import unframe
 Step = dict[str, Any]
 
 
-HUB = frozenset(
-    {"IncidentShared", "PatternShared", "PatternLinked", "ProbableDuplicate", "VersionClosed", "IncidentRemoved"}
-)
+HUB = {"IncidentShared", "PatternShared", "PatternLinked", "ProbableDuplicate", "VersionClosed", "IncidentRemoved"}
 _Version = tuple[bytes, bytes | None]
 
 

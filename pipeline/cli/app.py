@@ -15,6 +15,7 @@ COMMANDS = {
     "worker": ("pipeline.cli.workers:worker", "Run a stream worker: refine, merge, sink or receipts."),
     "top": ("pipeline.cli.top:top", "Watch the stages: rates, lags, quarantine, silent nodes."),
     "hub": ("pipeline.cli.hub:hub", "A regional hub: summary of its tables."),
+    "table": ("pipeline.cli.table:table", "A region's incidents as they stood on a day: safe counts, or rows."),
     "verify": ("pipeline.cli.proofs:verify", "Say whether a node's log is whole and as it was sent."),
     "witness": ("pipeline.cli.proofs:witness", "Cosign a hub's checkpoint, for another hub."),
     "replay": ("pipeline.cli.replay:replay", "Make a region's tables again from the log; compare them."),
