@@ -11,6 +11,7 @@ from schemas.errors import Retries, Stops
 from sinks.delta import CONFIGURATION, Change, Commits
 from sinks.tables import of_topic, table
 from sinks.writer import DeltaSink
+from tests.conformance import aged
 from tests.conformance import sink as case
 from tests.conformance.histories import hexed, keyed
 from tests.conformance.hub_events import batch, closure, duplicate, incident, link, removal, revision
@@ -48,24 +49,6 @@ def records(store, topic):
     }
 
 
-OLD = {"incidents": 5, "duplicates": 2, "links": 1}
-"""The columns that tables of an earlier release of tocsin lack."""
-
-
-def narrow(shape):
-    """The table as it was before incidents had versions."""
-    if shape.name not in OLD:
-        return shape
-    kept = shape.columns[: -OLD[shape.name]]
-    return replace(shape, columns=kept, order=tuple(name for name in shape.order if name in {one.name for one in kept}))
-
-
-def aged(store, topic, end):
-    """Have an earlier release of tocsin write a region's tables."""
-    tables = {path: narrow(shape) for path, shape in of_topic(topic).items() if shape.name != "versions"}
-    DeltaSink(store, topic, 0, tables).write(batch(topic, AGED, 0, end))
-
-
 @pytest.fixture
 def store(tmp_path):
     return FolderStore(tmp_path)
@@ -79,7 +62,7 @@ AGED = dict(enumerate([*BEFORE, *AFTER]))
 @pytest.mark.parametrize("cuts", [[11], [7, 8, 11], [10, 11]])
 def test_tables_of_an_earlier_release_are_widened_and_go_on(store, cuts):
     topic = f"hub.t{next(NUMBERS)}"
-    aged(store, topic, len(BEFORE))
+    aged.write(store, topic, AGED, len(BEFORE))
     for end in cuts:
         sink = DeltaSink(store, topic, 0)
         sink.write(batch(topic, AGED, sink.position(), end))
@@ -95,7 +78,7 @@ def test_tables_of_an_earlier_release_are_widened_and_go_on(store, cuts):
 
 def test_widening_moves_no_position_and_writes_no_file_anew(store):
     topic = f"hub.t{next(NUMBERS)}"
-    aged(store, topic, len(BEFORE))
+    aged.write(store, topic, AGED, len(BEFORE))
     before = store.list("hub/")
     assert DeltaSink(store, topic, 0).position() == len(BEFORE)
     assert {path for path in before if path.endswith(".parquet")} == {
@@ -111,7 +94,7 @@ def test_widening_moves_no_position_and_writes_no_file_anew(store):
 
 def test_of_workers_that_widen_at_once_each_goes_on_from_the_position(store):
     topic = f"hub.t{next(NUMBERS)}"
-    aged(store, topic, len(BEFORE))
+    aged.write(store, topic, AGED, len(BEFORE))
     with ThreadPoolExecutor(4) as workers:
         sinks = list(workers.map(lambda _: DeltaSink(store, topic, 0), range(4)))
     assert {sink.position() for sink in sinks} == {len(BEFORE)}
@@ -120,15 +103,15 @@ def test_of_workers_that_widen_at_once_each_goes_on_from_the_position(store):
         sinks[1].write(batch(topic, AGED, len(BEFORE), 8))
     for path, shape in of_topic(topic).items():
         done = [entry["operation"] for entry in DeltaTable(store.uri(path)).history()]
-        assert done.count("ADD COLUMN") == (shape.name in OLD), done
+        assert done.count("ADD COLUMN") == (shape.name in aged.OLD), done
 
 
 def test_a_writer_of_an_earlier_release_that_is_still_at_work_is_not_hurt_by_it(store):
     topic = f"hub.t{next(NUMBERS)}"
-    aged(store, topic, 2)
+    aged.write(store, topic, AGED, 2)
     path = f"hub/{topic.removeprefix('hub.')}/incidents"
     shape = of_topic(topic)[path]
-    old = Commits(store, path, narrow(shape), topic, 0)
+    old = Commits(store, path, aged.narrow(shape), topic, 0)
     DeltaSink(store, topic, 0)
     old.commit(2, 9, Change())
     assert Commits(store, path, shape, topic, 0).position() == 9
