@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from sinks import parquet
 from sinks.decoding import Decoded
+from sinks.sought import short
 from sinks.tables import CLOSURE, REMOVAL, Table
 
 _CLOSED = pa.schema([("key", pa.string()), ("ended_on", pa.date32()), ("ending", pa.string()), ("offset", pa.int64())])
@@ -36,6 +38,11 @@ class Voids:
     def __bool__(self) -> bool:
         """Return whether there is any."""
         return len(self.gone) > 0 or self.closed.num_rows > 0
+
+    @property
+    def ids(self) -> NDArray[np.uint64]:
+        """Return the incidents, as `sinks.sought` keeps them: a key begins with the incident's id."""
+        return short(self.gone, self.closed["key"])
 
     def since(self, offset: int) -> "Voids":
         """Return it with only those closures that stand at this offset or after it."""
@@ -68,10 +75,14 @@ def left(table: Table, content: pa.Table, voids: Voids) -> pa.Table:
     return _ended(content, voids) if table.ends else content.filter(pc.invert(_any(_named(table, content, voids))))
 
 
-def rest(table: Table, data: bytes, voids: Voids) -> Rest | None:
-    """Return what becomes of a file; None where nothing does."""
+def names(table: Table, data: bytes) -> pa.Table:
+    """Return of a file's rows only which incidents and versions they name, and whether those have ended."""
     more = ("ended_on",) if table.ends else ()
-    names = parquet.read(table, data, (*table.naming, *table.versions, *more))
+    return parquet.read(table, data, (*table.naming, *table.versions, *more))
+
+
+def rest(table: Table, data: bytes, names: pa.Table, voids: Voids) -> Rest | None:
+    """Return what becomes of a file that has these `names`; None where nothing does."""
     if not pc.any(_touched(table, names, voids)).as_py():
         return None
     content = parquet.read(table, data)

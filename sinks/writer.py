@@ -25,13 +25,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from schemas.errors import LedgerGap, Stops
 from sinks import parquet, voids
 from sinks.base import Batch, Written, unwatched
 from sinks.decoding import Decoded, decoded, rows_of
 from sinks.delta import Change, Commits, DataFile
+from sinks.sought import Sought, short
 from sinks.store import Store
 from sinks.tables import CLOSURE, REMOVAL, REVISION, Table, of_topic
 from sinks.voids import Rest, Voids
@@ -69,6 +72,7 @@ class DeltaSink:
         self._tables = [Commits(store, path, table, topic, partition) for path, table in placed.items()]
         self._wanted = {name for table in placed.values() for name in table.contracts}
         self._wanted |= {REMOVAL, CLOSURE} if any(table.naming for table in placed.values()) else set()
+        self._sought = {path: Sought() for path in placed}
         self._seconds: dict[str, float] = {}
         for one in self._tables:
             self._sweep(one)
@@ -145,6 +149,7 @@ class DeltaSink:
         for file, rest in rests:
             name = parquet.name_without(file.name, work.end)
             added += (self._put(one, name, rest.content),) if rest.content.num_rows else ()
+            self._sought[one.path].learn(name, short(*(rest.content[column] for column in one.table.naming)))
         return Change(added, tuple(file for file, _ in rests))
 
     def _rests(self, one: Commits, work: _Work, void: Voids) -> list[tuple[DataFile, Rest]]:
@@ -154,11 +159,26 @@ class DeltaSink:
         if one.path not in work.rests:
             if REVISION in one.table.contracts and not one.table.ends:
                 void = void.but(rows_of(one.table, work.found, one.position()))
-            files = one.files() if void else []
-            with self._timed("remove"), ThreadPoolExecutor(READERS) as readers:
-                rests = list(readers.map(lambda file: voids.rest(one.table, one.read(file), void), files))
-            work.rests[one.path] = [(file, rest) for file, rest in zip(files, rests, strict=True) if rest is not None]
+            with self._timed("remove"):
+                work.rests[one.path] = self._look(one, void) if void else []
         return work.rests[one.path]
+
+    def _look(self, one: Commits, void: Voids) -> list[tuple[DataFile, Rest]]:
+        """Look through the files that may name what is void."""
+
+        def look(file: DataFile) -> tuple[NDArray[np.uint64], Rest | None]:
+            data = one.read(file)
+            names = voids.names(one.table, data)
+            return short(*(names[column] for column in one.table.naming)), voids.rest(one.table, data, names, void)
+
+        sought, ids, files = self._sought[one.path], void.ids, one.files()
+        sought.only({file.name for file in files})
+        files = [file for file in files if sought.may_name(file.name, ids)]
+        with ThreadPoolExecutor(READERS) as readers:
+            looked = list(readers.map(look, files))
+        for file, (named, _) in zip(files, looked, strict=True):
+            sought.learn(file.name, named)
+        return [(file, rest) for file, (_, rest) in zip(files, looked, strict=True) if rest is not None]
 
     def _put(self, one: Commits, name: str, content: pa.Table) -> DataFile:
         with self._timed("file"):

@@ -9,13 +9,12 @@ from io import BytesIO
 
 import polars as pl
 
+from pipeline.hub.reading import table
 from quality.disclosure import THRESHOLD
-from schemas.errors import NotSetUp, Unreachable
-from sinks.delta import dataset
+from schemas.errors import NotSetUp
 from sinks.store import Store
 
 KEY = ["incident_id", "version_id"]
-ATTEMPTS = 4
 
 
 def rows(store: Store, region: str, day: date) -> pl.DataFrame:
@@ -24,19 +23,8 @@ def rows(store: Store, region: str, day: date) -> pl.DataFrame:
     there = [path for path in paths if store.list(f"{path}/_delta_log/")]
     if paths[0] not in there:
         raise NotSetUp(f"There is no table of incidents of {region} yet: run `tocsin worker sink`, then ask again.")
-    for _ in range(ATTEMPTS):
-        try:
-            tables = [_read(store, path) for path in there]
-        except OSError:  # the sink has exchanged a file meanwhile: what was closed is in another one now
-            continue
-        return standing(tables[0], tables[1] if len(tables) > 1 else None, day)
-    raise Unreachable(f"The tables of {region} could not be read: run `tocsin status`, then ask again.")
-
-
-def _read(store: Store, path: str) -> pl.DataFrame:
-    frame = pl.from_arrow(dataset(store, path).to_table())
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+    tables = [table(store, path) for path in there]
+    return standing(tables[0], tables[1] if len(tables) > 1 else None, day)
 
 
 def standing(incidents: pl.DataFrame, versions: pl.DataFrame | None, day: date) -> pl.DataFrame:

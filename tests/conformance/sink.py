@@ -221,14 +221,22 @@ class SinkCase:
         assert set(found["links"]) == {(hexed(1), hexed(103), hexed(2))}
         assert not found["duplicates"]
 
+    @pytest.mark.parametrize(("seed", "size"), [(1, 1), (2, 3), (3, 7)])
+    def test_a_sink_that_stays_open_goes_on_as_new_ones_do(self, seed, size):
+        history, place = History(seed, 60), self.new_place()
+        sink = self.open(place, self.quiet)
+        while (start := sink.position()) < history.offset:
+            sink.write(batch(self.topic(place), history.log, start, min(start + size, history.offset)))
+        sink.close()
+        self.assert_told(place, history)
+
     def test_a_crash_at_each_point_of_a_closure_and_another_cut_lose_and_double_nothing(self):
         for point in self.points:
-            for visit in (1, 2, 3, 5):
-                for after in (7, 11, 14):
-                    history, place = History(after), self.new_place()
-                    end = history.offset
-                    self.run(place, history.log, [5, (10, point, visit), after, (end - 2, point, visit + 1), end])
-                    self.assert_told(place, history)
+            for visit, after in ((1, 7), (1, 14), (2, 11), (3, 7), (5, 14)):
+                history, place = History(after), self.new_place()
+                end = history.offset
+                self.run(place, history.log, [5, (10, point, visit), after, (end - 2, point, visit + 1), end])
+                self.assert_told(place, history)
 
     @given(data=st.data())
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))

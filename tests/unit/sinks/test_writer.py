@@ -4,10 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
 from schemas.errors import Retries, Stops
+from sinks import sought
 from sinks.delta import CONFIGURATION, Change, Commits
 from sinks.tables import of_topic, table
 from sinks.writer import DeltaSink
@@ -167,3 +169,36 @@ def test_of_two_closures_of_one_version_the_first_says_what_ended_it(store):
 
 def sink_log():
     return dict(enumerate(BEFORE))
+
+
+def test_a_file_is_looked_through_once_and_again_only_where_it_may_name_what_is_closed(store, monkeypatch):
+    topic = f"hub.t{next(NUMBERS)}"
+    log = {number: incident(number) for number in range(40)} | {40 + n: closure(n) for n in (3, 4, 17, 38)}
+    log |= {80: removal(5), 81: closure(39)}
+    sink = DeltaSink(store, topic, 0)
+    for end in (10, 20, 30, 40):
+        sink.write(batch(topic, log, sink.position(), end))
+    read, get = [], FolderStore.get
+    monkeypatch.setattr(FolderStore, "get", lambda self, path: read.append(path) or get(self, path))
+
+    def looked(end):
+        read.clear()
+        sink.write(batch(topic, log, sink.position(), end))
+        return sum("/incidents/part-" in path for path in read)
+
+    assert [looked(end) for end in (44, 45, 58, 79, 81, 82)] == [4, 1, 1, 1, 1, 1]
+    assert len(records(store, topic)["versions"]) == 5
+    assert len(records(store, topic)["incidents"]) == 34
+
+
+def test_what_is_kept_of_ids_is_bounded_and_passes_no_file_over(monkeypatch):
+    monkeypatch.setattr("sinks.sought.LIMIT", 5)
+    ids = [hexed(number) for number in range(6)]
+    kept = sought.Sought()
+    for number in range(3):
+        kept.learn(str(number), sought.short(pa.array(ids[2 * number : 2 * number + 2])))
+    wanted = sought.short(pa.chunked_array([ids[:1]]))
+    assert [kept.may_name(str(number), wanted) for number in range(3)] == [True, True, False]
+    assert kept.may_name("2", sought.short(pa.array(ids[5:]), pa.array([], pa.string())))
+    kept.only(set())
+    assert kept.may_name("2", wanted)

@@ -5,7 +5,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipeline.hub import asof
+from pipeline.hub import asof, reading
 from schemas.errors import NotSetUp, Unreachable
 from sinks import parquet
 from sinks.tables import table
@@ -115,24 +115,33 @@ def test_a_region_without_a_table_says_what_to_run(tmp_path):
         asof.rows(FolderStore(tmp_path), "sahel", FIRST)
 
 
-def test_a_file_that_was_exchanged_meanwhile_is_read_anew(tmp_path, monkeypatch):
+def test_incidents_are_read_before_versions(tmp_path, monkeypatch):
     store, asked = FolderStore(tmp_path), []
     for name in ("incidents", "versions"):
         store.put(f"hub/sahel/{name}/_delta_log/0.json", b"")
 
     def read(_store, path):
-        asked.append(path.rpartition("/")[2])
-        if len(asked) == 2:
-            raise FileNotFoundError
-        return LIFE[asked[-1] == "versions"]
+        asked.append(path)
+        return LIFE[path.endswith("versions")]
 
-    monkeypatch.setattr(asof, "_read", read)
+    monkeypatch.setattr(asof, "table", read)
     assert asof.rows(store, "sahel", on(3)).height == 2
-    assert asked == ["incidents", "versions"] * 2
+    assert asked == ["hub/sahel/incidents", "hub/sahel/versions"]
 
-    def gone(_store, _path):
-        raise FileNotFoundError
 
-    monkeypatch.setattr(asof, "_read", gone)
-    with pytest.raises(Unreachable, match="tocsin status"):
-        asof.rows(store, "sahel", on(3))
+def test_a_file_that_was_exchanged_meanwhile_is_read_anew(monkeypatch):
+    tries = []
+
+    class Table:
+        def to_table(self):
+            tries.append(self)
+            if len(tries) < 3:
+                raise FileNotFoundError
+            return pa.table({"a": [1]})
+
+    monkeypatch.setattr(reading, "dataset", lambda _store, _path: Table())
+    assert reading.table(None, "hub/sahel/incidents").rows() == [(1,)]
+    assert len({id(each) for each in tries}) == 3
+    monkeypatch.setattr(Table, "to_table", lambda _self: (_ for _ in ()).throw(FileNotFoundError))
+    with pytest.raises(Unreachable, match="hub/sahel/incidents could not be read: run `tocsin status`"):
+        reading.table(None, "hub/sahel/incidents")
