@@ -10,7 +10,9 @@ each from its own position. So a table may be ahead of the sink after a crash, n
 position are in it already and are left out.
 
 A removal takes rows out: the files that hold them are written again without, and exchanged by the commit that moves the
-position over the removal, so that it is as exact as the rows are. The old files are deleted after the commit.
+position over the removal, so that it is as exact as the rows are. The old files are deleted after the commit. It is made
+also where no row goes: a file of a crashed attempt may hold one, and can be deleted only below the position. It is made
+as well where all rows that came are void again, lest a stale writer with a smaller batch brings them in.
 
 A version that is closed moves from `incidents` to `versions`, which is committed first. `versions` takes a closure only
 at or after its own position, so none twice; its row is looked for in the whole batch, then in the files of `incidents`,
@@ -88,14 +90,14 @@ class DeltaSink:
             return Written()
         self._seconds = dict.fromkeys(("decode", "file", "upload", "remove", "commit"), 0.0)
         with self._timed("decode"):
-            found = decoded(batch, self._wanted)
+            found = self._decoded(batch)
             void = Voids.of(found)
         self._reached("decoded")
         work = _Work(batch.end, found, void)
         rows, commits = {}, 0
         for one in self._tables:
-            change, rows[one.table.name] = self._change(one, work)
-            if change.added or change.removed or one is self._tables[-1]:
+            change, rows[one.table.name], moves = self._change(one, work)
+            if moves or one is self._tables[-1]:
                 commits += self._commit(one, batch.end, change)
             if change.removed or (len(void.gone) and one.table.naming):
                 self._sweep(one)
@@ -117,18 +119,29 @@ class DeltaSink:
                 f"{batch.start} to {batch.end}; read from the sink's position"
             )
 
-    def _change(self, one: Commits, work: _Work) -> tuple[Change, int]:
-        """Return what the next commit of a table changes, its files uploaded, and how many rows come."""
+    def _decoded(self, batch: Batch) -> Decoded:
+        return decoded(batch, self._wanted)
+
+    def _change(self, one: Commits, work: _Work) -> tuple[Change, int, bool]:
+        """Return what the next commit of a table changes, its files uploaded, how many rows come, and whether to commit.
+
+        That is so also where all that came is void again: else a stale writer with a smaller batch could bring it in.
+        """
         if one.position() >= work.end:
-            return Change(), 0  # an attempt before a crash had read further than this batch
+            return Change(), 0, False  # an attempt before a crash had read further than this batch
         with self._timed("file"):
             content, void = rows_of(one.table, work.found, one.position()), work.void
         if one.table.ends and void:
             content, void = self._ending(one, work, content)
-        if content is None or not (content := voids.left(one.table, content, work.void)).num_rows:
-            return self._exchanged(one, work, void, ()), 0
-        new = self._put(one, parquet.Range(self._partition, one.position(), work.end).name, content)
-        return self._exchanged(one, work, void, (new,)), int(content.num_rows)
+        came = content is not None and content.num_rows > 0
+        content = voids.left(one.table, content, work.void) if came else None
+        added: tuple[DataFile, ...] = ()
+        number = content.num_rows if content is not None else 0
+        if number:
+            added = (self._put(one, parquet.Range(self._partition, one.position(), work.end).name, content),)
+        change = self._exchanged(one, work, void, added)
+        removes = len(work.void.gone) > 0 and bool(one.table.naming)
+        return change, number, came or removes or bool(change.removed)
 
     def _ending(self, one: Commits, work: _Work, came: pa.Table | None) -> tuple[pa.Table | None, Voids]:
         """Return the rows that come to the table in which versions end, and what is void in its files."""

@@ -269,6 +269,18 @@ class SinkCase:
         owner.close()
         self.assert_exact(place, 40)
 
+    @pytest.mark.parametrize("void", [closure(1), removal(1)])
+    def test_a_stale_writer_cannot_bring_in_what_was_void_at_once(self, void):
+        place, log = self.new_place(), {0: incident(1), 1: void, 2: incident(2)}
+        stale, owner = self.open(place, self.quiet), self.open(place, self.quiet)
+        owner.write(batch(self.topic(place), log, 0, 2))
+        with pytest.raises(Retries, match="another worker"):
+            stale.write(batch(self.topic(place), log, 0, 1))
+        stale.close()
+        owner.write(batch(self.topic(place), log, 2, 3))
+        owner.close()
+        assert [row["incident_id"] for row in self.records(place)["incidents"]] == [hexed(2)]
+
     def test_two_writers_that_take_turns_double_nothing(self):
         place, log, chance = self.new_place(), log_of(60), random.Random(5)
         writers = [self.open(place, self.quiet) for _ in range(2)]

@@ -202,3 +202,19 @@ def test_what_is_kept_of_ids_is_bounded_and_passes_no_file_over(monkeypatch):
     assert kept.may_name("2", sought.short(pa.array(ids[5:]), pa.array([], pa.string())))
     kept.only(set())
     assert kept.may_name("2", wanted)
+
+
+@pytest.mark.parametrize("name", ["incidents", "versions"])
+def test_what_a_crash_left_of_an_incident_that_is_removed_at_once_goes_too(store, name):
+    topic = f"hub.t{next(NUMBERS)}"
+    log = {0: incident(4), 1: closure(4), 2: removal(4)}
+
+    def dies(point):
+        if point.startswith("uploaded") and point.endswith(name):
+            raise case.Crash
+
+    with pytest.raises(case.Crash):
+        DeltaSink(store, topic, 0, reached=dies).write(batch(topic, log, 0, 1 if name == "incidents" else 2))
+    assert [path for path in store.list("hub/") if path.endswith(".parquet")]
+    DeltaSink(store, topic, 0).write(batch(topic, log, 0, 3))
+    assert not [path for path in store.list("hub/") if path.endswith(".parquet")]
