@@ -7,7 +7,7 @@ from typing import Any
 
 from sinks.parquet import Range
 from sinks.store import Store
-from sinks.tables import of_topic
+from sinks.tables import CLOSURE, of_topic
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,12 @@ class Filed:
     store: Store
 
     def __call__(self, topic: str, event: str, offset: int) -> dict[str, Any] | None:
-        """Return `file` and Delta `version` of the event at `offset`, or None where no table has it yet."""
+        """Return `file` and Delta `version` of the event at `offset`, or None where no table has it yet.
+
+        Of what closed a version it is the file to which that moved.
+        """
         for path, table in of_topic(topic).items():
-            if table.contract == event:
+            if event in table.contracts and table.ends == (event == CLOSURE):
                 for name, version in _files(self.store, path).items():
                     held = Range.of(name)
                     if held and held.start <= offset < held.end:

@@ -19,7 +19,17 @@ HUB = {
     *("IncidentShared", "RevisionShared", "VersionClosed", "IncidentRemoved", "PatternShared"),
     *("PatternLinked", "ProbableDuplicate"),
 }
-LINKS = {"linked_to", "probable_duplicates"}
+LINKS = ("linked_to", "probable_duplicates")
+_Version = tuple[bytes, bytes | None]
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What an event is linked with: where that is told, and which versions of incidents are named there."""
+
+    name: str
+    other: bytes
+    versions: set[_Version]
 
 
 @dataclass(frozen=True)
@@ -102,30 +112,32 @@ class Tracer:
     def _hub(self, region: str, event_id: bytes) -> Step | None:
         minted = seal.mint(self.secrets[region], event_id)
         topic = f"hub.{region}"
-        hub: Step = {"region": region, "id": minted.hex(), "linked_to": [], "probable_duplicates": []}
-        incident, shared = minted, False
+        mine: _Version = (minted, None)
+        hub: Step = {"region": region, "id": minted.hex()}
+        shared, named, closed = False, list[_Named](), set[_Version]()
         for entry in read(self.kafka, topic):
             row = self._row(entry, HUB)
             if row is None:
                 continue
+            named += _named(row, minted, mine)
             match row:
-                case (
-                    {"event": "IncidentShared", "incident_id": i}
-                    | {"event": "PatternShared", "pattern_id": i}
-                    | {"event": "RevisionShared", "version_id": i}
-                ) if i == minted:
-                    incident, shared = row.get("incident_id", minted), True
+                case {"event": "RevisionShared", "incident_id": i, "version_id": v} if v == minted:
+                    shared, mine = True, (i, v)
+                    hub |= {"incident": i.hex(), "topic": topic, "offset": entry.offset, **self._filed(entry, row)}
+                case {"event": "IncidentShared", "incident_id": i} | {"event": "PatternShared", "pattern_id": i} if (
+                    i == minted
+                ):
+                    shared = True
                     hub |= {"topic": topic, "offset": entry.offset, **self._filed(entry, row)}
-                case {"event": "PatternLinked", "pattern_id": p} if minted in (_version(row), p):
-                    hub["linked_to"].append((p if p != minted else row["incident_id"]).hex())
-                case {"event": "ProbableDuplicate", "first_id": a, "second_id": b} if minted in _versions(row):
-                    hub["probable_duplicates"].append((b if minted == _versions(row)[0] else a).hex())
-                case {"event": "VersionClosed"} if _version(row) == minted:
-                    hub["closed"] = {"offset": entry.offset, "on": str(row["ended_on"]), "ending": row["ending"]}
-                case {"event": "IncidentRemoved", "incident_id": i} if i == incident:
+                case {"event": "VersionClosed", "incident_id": i, "version_id": v}:
+                    closed.add((i, v))
+                    if (i, v) == mine:
+                        ended = {"offset": entry.offset, "on": str(row["ended_on"]), "ending": row["ending"]}
+                        hub |= {"closed": ended, **self._filed(entry, row)}
+                case {"event": "IncidentRemoved", "incident_id": i} if i == mine[0]:
                     hub["removed"] = {"offset": entry.offset}
-        if incident != minted:
-            hub["incident"] = incident.hex()
+        for name in LINKS:
+            hub[name] = [each.other.hex() for each in named if each.name == name and not each.versions & closed]
         return _standing(hub) if shared else None
 
     def _filed(self, entry: Entry, row: Step) -> Step:
@@ -133,17 +145,21 @@ class Tracer:
         return {"table": filed} if filed else {"ends": "not in a table yet: is `tocsin worker sink` running?"}
 
 
-def _version(row: Step) -> bytes:
-    """Return which version of an incident an event names: the incident's own id stands for the first."""
-    return bytes(row["version_id"] or row["incident_id"])
-
-
-def _versions(row: Step) -> tuple[bytes, bytes]:
-    return row["first_version"] or row["first_id"], row["second_version"] or row["second_id"]
+def _named(row: Step, minted: bytes, mine: _Version) -> Iterator[_Named]:
+    """Yield what a link or a probable duplicate says of an event, which is a pattern `minted` or the version `mine`."""
+    match row:
+        case {"event": "PatternLinked", "incident_id": i, "pattern_id": p}:
+            version = i, row.get("version_id")
+            if minted == p or mine == version:
+                yield _Named("linked_to", i if minted == p else p, {version})
+        case {"event": "ProbableDuplicate", "first_id": a, "second_id": b}:
+            first, second = (a, row.get("first_version")), (b, row.get("second_version"))
+            if mine in (first, second):
+                yield _Named("probable_duplicates", b if mine == first else a, {first, second})
 
 
 def _standing(hub: Step) -> Step:
-    """Return what a region has of an event: of what was removed or is no longer current, no links."""
-    if "removed" in hub:
-        return {name: hub[name] for name in ("region", "id", "topic", "offset", "removed")}
-    return {name: value for name, value in hub.items() if "closed" not in hub or name not in LINKS}
+    """Return what a region has of an event: of one that was removed, neither a table nor links."""
+    if "removed" not in hub:
+        return hub
+    return {name: hub[name] for name in ("region", "id", "topic", "offset", "removed")}

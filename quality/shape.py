@@ -13,24 +13,26 @@ import polars as pl
 from quality.rule import Applies
 from quality.rules import fields
 from quality.suite import Expected, expected, prepared
-from schemas import events
+from schemas.released import latest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CONTRACTS: Mapping[str, str] = {
-    "incidents": "IncidentShared",
-    "patterns": "PatternShared",
-    "links": "PatternLinked",
-    "duplicates": "ProbableDuplicate",
-    "quarantine": "Quarantined",
+CONTRACTS: Mapping[str, tuple[str, ...]] = {
+    "versions": ("IncidentShared", "RevisionShared", "VersionClosed"),
+    "incidents": ("IncidentShared", "RevisionShared"),
+    "patterns": ("PatternShared",),
+    "links": ("PatternLinked",),
+    "duplicates": ("ProbableDuplicate",),
+    "quarantine": ("Quarantined",),
 }
-RULED: Mapping[str, Applies] = {"incidents": "incident", "patterns": "pattern"}
+RULED: Mapping[str, Applies] = {"versions": "incident", "incidents": "incident", "patterns": "pattern"}
 KEYS: Mapping[str, tuple[str, ...]] = {
-    "incidents": ("incident_id",),
+    "versions": ("incident_id", "version_id"),
+    "incidents": ("incident_id", "version_id"),
     "patterns": ("pattern_id",),
-    "links": ("incident_id", "pattern_id"),
-    "duplicates": ("first_id", "second_id"),
+    "links": ("incident_id", "pattern_id", "version_id"),
+    "duplicates": ("first_id", "second_id", "first_version", "second_version"),
     "quarantine": ("topic", "partition", "offset"),
 }
 Others = Mapping[str, pl.DataFrame]
@@ -43,8 +45,15 @@ def absent(kind: str, frame: pl.DataFrame) -> list[str]:
 
 @cache
 def columns(kind: str) -> tuple[tuple[str, bool], ...]:
-    """Return the columns of a kind of table, nested records flattened: name and whether it may be null."""
-    return tuple(_flat(events.load(CONTRACTS[kind])))
+    """Return the columns of a kind of table, nested records flattened: name and whether it may be null.
+
+    What only a later one of its contracts has may be null; `current` says which table a row is in.
+    """
+    found: dict[str, bool] = {}
+    for contract in CONTRACTS[kind]:
+        fields = dict(_flat(latest(contract).schema))
+        found |= {name: nullable or bool(found) for name, nullable in fields.items() if name not in {*found, "current"}}
+    return tuple((found | ({"conflict": False} if kind == "versions" else {})).items())
 
 
 def expectations(kind: str) -> tuple[Expected, ...]:
@@ -82,12 +91,15 @@ _LISTS = frozenset({"forms", "nexus", "areas", "reasons"})
 _Make = Callable[[Others], pl.Expr]
 
 
-def _known(column: str, kind: str) -> _Make:
-    """Return whether the ids of a column stand in another table of the region."""
+def _known(column: str, *kinds: str) -> _Make:
+    """Return whether the ids of a column stand in another table of the region.
+
+    An incident may have moved to `versions` after the table that names it was read.
+    """
 
     def make(others: Others) -> pl.Expr:
-        key = KEYS[kind][0]
-        ids = others[kind][key] if kind in others else pl.Series(key, [], dtype=pl.String)
+        there = [others[kind][KEYS[kind][0]].cast(pl.String) for kind in kinds if kind in others]
+        ids = pl.concat([pl.Series("id", [], dtype=pl.String), *(each.alias("id") for each in there)])
         return pl.col(column).is_in(ids.implode()).fill_null(value=False)
 
     return make
@@ -102,13 +114,13 @@ def _derived(kind: str) -> Mapping[str, _Make]:
     reasons = _holds(pl.col("reasons").list.len() > 0)
     return {
         "links": {
-            "links.incident_unknown": _known("incident_id", "incidents"),
+            "links.incident_unknown": _known("incident_id", "incidents", "versions"),
             "links.pattern_unknown": _known("pattern_id", "patterns"),
             "links.days_negative": _holds(pl.col("days_outside") >= 0),
         },
         "duplicates": {
-            "duplicates.first_unknown": _known("first_id", "incidents"),
-            "duplicates.second_unknown": _known("second_id", "incidents"),
+            "duplicates.first_unknown": _known("first_id", "incidents", "versions"),
+            "duplicates.second_unknown": _known("second_id", "incidents", "versions"),
             "duplicates.of_itself": _holds(pl.col("first_id") != pl.col("second_id")),
             "duplicates.score_out_of_range": _holds(pl.col("score").is_between(0, 100)),
             "duplicates.reasons_missing": reasons,

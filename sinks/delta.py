@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.fs
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -58,7 +59,7 @@ class Commits:
         self._reached: int | None = None
         with _answering(store, path):
             self._handle = _opened(store, path, table)
-        _check_columns(self._handle, table, path)
+        self._handle = _widened(self._handle, store, path, table)
 
     def position(self) -> int:
         """Return the offset after the last committed event, as this handle knows it; 0 for a new table."""
@@ -232,14 +233,35 @@ def _opened(store: Store, path: str, table: Table) -> DeltaTable:
     return DeltaTable(uri, storage_options=options)
 
 
-def _check_columns(handle: DeltaTable, table: Table, path: str) -> None:
+def _widened(handle: DeltaTable, store: Store, path: str, table: Table) -> DeltaTable:
+    """Return the table with the columns of its contracts: those that one of an older release lacks are added.
+
+    They are at the end and may be null, so that no file is written anew. The commit that adds them moves no position.
+    """
+    for _ in range(ATTEMPTS):
+        lacking = _lacking(handle, table, path)
+        if not lacking:
+            return handle
+        # Where another worker adds them in this moment, or commits rows, the next look finds out.
+        with suppress(DeltaError, OSError):
+            handle.alter.add_columns(lacking, commit_properties=CommitProperties(max_commit_retries=0))
+        with _answering(store, path):
+            handle = _opened(store, path, table)
+    raise Unreachable(f"cannot add columns to {path} at {store.endpoint}; run `tocsin status`, then start this again")
+
+
+def _lacking(handle: DeltaTable, table: Table, path: str) -> list[Any]:
+    """Return the columns that are to be added; OtherColumns where the table was made for something else."""
     found = pa.schema(handle.schema().to_arrow())
     wanted = schema_of(table)
-    if [(one.name, str(one.type)) for one in found] != [(one.name, str(one.type)) for one in wanted]:
+    there, more = list(wanted)[: len(found)], list(wanted)[len(found) :]
+    same = [(one.name, str(one.type)) for one in found] == [(one.name, str(one.type)) for one in there]
+    if not same or not all(one.nullable for one in more):
         raise OtherColumns(
-            f"{path} has other columns than the contract {table.contract}; "
+            f"{path} has other columns than the contract {' or '.join(table.contracts)}; "
             "move the table away and let the sink write it again from the topic"
         )
+    return Schema.from_arrow(pa.schema(more)).fields if more else []
 
 
 @contextmanager

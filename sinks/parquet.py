@@ -4,8 +4,9 @@ No minima, maxima, page indexes or bloom filters of what could identify somebody
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache, reduce
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +32,7 @@ _NAME = re.compile(r"part-(\d{5})-(\d{20})-(\d{20})(?:-(\d{20}))?\.parquet")
 class Range:
     """The offsets `[start, end)` of one partition whose rows a file holds.
 
-    What was removed before offset `upto` is not in it any more; 0 where nothing was.
+    What was removed or closed before offset `upto` is not in it any more; 0 where nothing was.
     """
 
     partition: int
@@ -53,7 +54,7 @@ class Range:
 
 
 def name_without(name: str, upto: int) -> str:
-    """Return the name of the file that stands for another one, without what was removed before offset `upto`."""
+    """Return the name of the file that stands for another one, without what was removed or closed before `upto`."""
     held = Range.of(name)
     return replace(held, upto=upto).name if held else f"{name.removesuffix('.parquet')}-{upto:020d}.parquet"
 
@@ -68,11 +69,23 @@ def _field(column: Column) -> pa.Field:
     return pa.field(column.name, TYPES[column.kind], nullable=column.nullable, metadata={"comment": column.doc})
 
 
-def rows(table: Table, arrays: dict[str, Any]) -> pa.Table:
-    """Return the rows from one Arrow array per field of the contract, in the order of the arrays."""
-    schema = schema_of(table)
-    columns = [arrays[column.field].cast(TYPES[column.kind]) for column in table.columns]
-    return pa.Table.from_arrays(columns, schema=schema)
+def rows(table: Table, arrays: dict[str, Any], number: int) -> pa.Table:
+    """Return `number` rows from one Arrow array per field of a contract, in the order of the arrays.
+
+    A column whose field the contract has not is null.
+    """
+    columns = [
+        _plain(column, arrays[column.field]) if column.field in arrays else pa.nulls(number, TYPES[column.kind])
+        for column in table.columns
+    ]
+    return pa.Table.from_arrays(columns, schema=schema_of(table))
+
+
+def _plain(column: Column, array: pa.Array) -> pa.Array:
+    kind = TYPES[column.kind]
+    if column.blank:
+        array = pc.if_else(pc.equal(array, column.blank), pa.scalar(None, array.type), array)
+    return array.cast(kind)
 
 
 def file(table: Table, content: pa.Table) -> memoryview:
@@ -90,19 +103,22 @@ def file(table: Table, content: pa.Table) -> memoryview:
     return memoryview(sink.getvalue())
 
 
-def without(table: Table, content: pa.Table, gone: pa.Array) -> pa.Table:
-    """Return the rows that name none of the incidents `gone`, ids as the table has them."""
-    named = [pc.is_in(content[column], value_set=gone) for column in table.naming]
-    return content.filter(pc.invert(reduce(pc.or_, named))) if named and len(gone) else content
-
-
-def rest(table: Table, data: bytes, gone: pa.Array) -> pa.Table | None:
-    """Return the rows of a file that name none of the incidents `gone`; None where no row goes."""
+def read(table: Table, data: bytes, only: Iterable[str] | None = None) -> pa.Table:
+    """Return the rows of a file, or `only` some of their columns; what a file of old lacks is null."""
     source = pq.ParquetFile(pa.BufferReader(data))
-    ids = source.read(columns=list(table.naming))
-    if without(table, ids, gone).num_rows == ids.num_rows:
-        return None
-    return without(table, source.read().cast(schema_of(table)), gone)
+    schema = schema_of(table)
+    names = schema.names if only is None else list(only)
+    there = [name for name in names if name in source.schema_arrow.names]
+    found = source.read(columns=there)
+    number = source.metadata.num_rows
+    columns = [
+        found[name].cast(schema.field(name).type) if name in there else _nulls(schema, name, number) for name in names
+    ]
+    return pa.Table.from_arrays(columns, schema=pa.schema([schema.field(name) for name in names]))
+
+
+def _nulls(schema: pa.Schema, name: str, number: int) -> pa.Array:
+    return pa.nulls(number, schema.field(name).type)
 
 
 def _path(column: Column) -> str:

@@ -5,12 +5,12 @@ Nothing here needs pyarrow.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
 from schemas.errors import NotSetUp
-from schemas.events import load
+from schemas.released import latest
 
 Kind = Literal["id", "text", "integer", "long", "flag", "date", "time", "texts"]
 
@@ -43,7 +43,7 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `field` is its path in the contract, `doc` the contract's sentence."""
+    """One column: `field` is its path in a contract, `doc` the contract's sentence; the code `blank` is null here."""
 
     name: str
     field: str
@@ -51,67 +51,142 @@ class Column:
     nullable: bool
     doc: str
     codes: tuple[str, ...] = ()
+    blank: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table: a row is one event of `contract`.
+    """One table: a row is one event of one of the `contracts`, of whichever release.
 
     Rows of a file are sorted by `order`, so that a file does not tell in which order they came. Only the columns in
     `statistics` may have minima and maxima: an id, a date, a place, a count or a party never has. A row whose column in
-    `naming` names an incident goes with that incident, when it is no longer shared.
+    `naming` names an incident goes with that incident, when it is no longer shared; the column in `versions` at the same
+    place says which version of it, null for the one first reported: the row goes with that version, when it is closed.
+    Where there is a column `ended_on`, such a row stays and says so.
     """
 
     name: str
-    contract: str
+    contracts: tuple[str, ...]
     doc: str
     columns: tuple[Column, ...]
     order: tuple[str, ...]
     statistics: frozenset[str]
     naming: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+
+    @property
+    def ends(self) -> bool:
+        """Whether a version that is closed stays here, with what ended it."""
+        return any(column.name == "ended_on" for column in self.columns)
 
 
 @dataclass(frozen=True)
 class _Shape:
-    contract: str
+    contracts: tuple[str, ...]
     order: tuple[str, ...]
-    statistics: frozenset[str]
+    statistics: frozenset[str] = frozenset()
     naming: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    doc: str = ""
 
 
-_SHAPES: Mapping[str, _Shape] = {
-    "incidents": _Shape(
-        "IncidentShared",
-        ("incident_id",),
-        frozenset({"date_precision", "verification", "source_reliability", "sharing_basis", "sharing_scope"}),
-        ("incident_id",),
-    ),
-    "patterns": _Shape("PatternShared", ("pattern_id",), frozenset({"scale", "verification"})),
-    "links": _Shape("PatternLinked", ("incident_id", "pattern_id"), frozenset({"party_match"}), ("incident_id",)),
-    "duplicates": _Shape("ProbableDuplicate", ("first_id", "second_id"), frozenset(), ("first_id", "second_id")),
-    "quarantine": _Shape(
-        "Quarantined", ("event_id", "topic", "partition", "offset"), frozenset({"kind", "suite", "partition"})
-    ),
-}
+CLOSURE = "VersionClosed"
+"""The event of a hub that takes the rows of a version out, and moves it from `incidents` to `versions`."""
 
 REMOVAL = "IncidentRemoved"
 """The event of a hub that is no row: it takes rows out of the tables that have a column `naming` an incident."""
 
-HUB = ("incidents", "patterns", "duplicates", "links")
-"""The tables of a region, in the order of commits: what a link names is there before the link."""
+REVISION = "RevisionShared"
+
+_GUARDED = frozenset({"date_precision", "verification", "source_reliability", "sharing_basis", "sharing_scope"})
+
+_SHAPES: Mapping[str, _Shape] = {
+    "versions": _Shape(
+        ("IncidentShared", REVISION, CLOSURE),
+        ("incident_id", "version_id"),
+        _GUARDED,
+        ("incident_id",),
+        ("version_id",),
+        "A version of an incident that is not the current one: it was, or it conflicts with the one that is.",
+    ),
+    "incidents": _Shape(
+        ("IncidentShared", REVISION),
+        ("incident_id", "version_id"),
+        _GUARDED,
+        ("incident_id",),
+        ("version_id",),
+        "The current version of an incident that belongs to this region.",
+    ),
+    "patterns": _Shape(("PatternShared",), ("pattern_id",), frozenset({"scale", "verification"})),
+    "duplicates": _Shape(
+        ("ProbableDuplicate",),
+        ("first_id", "second_id", "first_version", "second_version"),
+        frozenset(),
+        ("first_id", "second_id"),
+        ("first_version", "second_version"),
+    ),
+    "links": _Shape(
+        ("PatternLinked",),
+        ("incident_id", "pattern_id", "version_id"),
+        frozenset({"party_match"}),
+        ("incident_id",),
+        ("version_id",),
+    ),
+    "quarantine": _Shape(
+        ("Quarantined",), ("event_id", "topic", "partition", "offset"), frozenset({"kind", "suite", "partition"})
+    ),
+}
+
+HUB = ("versions", "incidents", "patterns", "duplicates", "links")
+"""The tables of a region, in the order of commits: what moves is in `versions` before it is out of `incidents`, and what
+a link names is there before the link."""
+
+_ABSENT = frozenset({"current"})  # it says which table a row is in
+_BLANK = {"step": "unspecified"}
+_FIRST = " Null for the version first reported."
+_OPEN = " Null while it conflicts with the current version."
+_CONFLICT = Column(
+    "conflict",
+    "conflict",
+    "flag",
+    nullable=False,
+    doc="Whether it never was the current version, but conflicted with it.",
+)
 
 
 @cache
 def table(name: str) -> Table:
     """Return the table; KeyError for a name that is none."""
     shape = _SHAPES[name]
-    schema = load(shape.contract)
-    columns = tuple(_columns(schema, "", {}))
-    names = [column.name for column in columns]
-    assert len(set(names)) == len(names), f"two fields of {shape.contract} flatten to one column"
-    known = shape.statistics | set(shape.order) | set(shape.naming) <= set(names)
-    assert known, f"{name}: a column named here is not in the contract"
-    return Table(name, shape.contract, schema["doc"], columns, shape.order, shape.statistics, shape.naming)
+    doc = shape.doc or latest(shape.contracts[0]).schema["doc"]
+    columns = tuple(_united(shape.contracts))
+    known = shape.statistics | {*shape.order, *shape.naming, *shape.versions} <= {column.name for column in columns}
+    assert known, f"{name}: a column named here is not in a contract"
+    return Table(name, shape.contracts, doc, columns, shape.order, shape.statistics, shape.naming, shape.versions)
+
+
+def _united(contracts: tuple[str, ...]) -> Iterator[Column]:
+    """Yield the columns of the first contract, then what the others have besides, which may be null."""
+    seen: set[str] = set()
+    for contract in contracts:
+        columns = list(_columns(latest(contract).schema, "", {}))
+        names = {column.name for column in columns}
+        assert len(names) == len(columns), f"two fields of {contract} flatten to one column"
+        later = _OPEN if contract == CLOSURE else _FIRST
+        for column in columns:
+            if column.name not in seen | _ABSENT:
+                yield _added(column, later) if seen else column
+        seen |= names
+    if CLOSURE in contracts:
+        yield _CONFLICT
+
+
+def _added(column: Column, sentence: str) -> Column:
+    """Return a column that only some of a table's contracts have."""
+    blank = _BLANK.get(column.name, "")
+    codes = tuple(code for code in column.codes if code != blank)
+    doc = column.doc.replace(blank, "null") if blank else column.doc
+    return replace(column, nullable=True, doc=doc + sentence, codes=codes, blank=blank)
 
 
 def of_topic(topic: str) -> dict[str, Table]:
@@ -163,13 +238,19 @@ def _section(shown: Table) -> str:
     place = "quarantine" if shown.name == "quarantine" else f"hub/<region>/{shown.name}"
     lines = [
         f"\n## {shown.name}\n",
-        f"`s3://tocsin/{place}` · a row is one `{shown.contract}`: {shown.doc}",
+        f"`s3://tocsin/{place}` · a row is {_made_of(shown)}: {shown.doc}",
         f"Rows of a file are sorted by {', '.join(f'`{one}`' for one in shown.order)}.\n",
         "| column | type | meaning |",
         "|---|---|---|",
         *(_line(column) for column in shown.columns),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _made_of(shown: Table) -> str:
+    """Return which events a row is made of."""
+    rows = [f"`{name}`" for name in shown.contracts if name != CLOSURE]
+    return f"one {' or '.join(rows)}" + (f" and its `{CLOSURE}`" if CLOSURE in shown.contracts else "")
 
 
 def _line(column: Column) -> str:
@@ -191,6 +272,8 @@ attempt left; it is no part of the table, and the next worker deletes it.
 When an incident is no longer shared, because its consent was withdrawn, the commit that says so takes the files with its
 rows out and names others without them, `part-<partition>-<start>-<end>-<upto>.parquet`, where `upto` is the end of that
 commit's range. The old files are deleted at once: an older version of the table cannot be read any more.
+So it is when a version is closed: its row leaves `incidents`, stands in `versions` with what ended it, and every link
+and probable duplicate that names it goes.
 
 There are no partition folders, no change feed, no deletion vectors, and no statistics on an id, a date, a place, a
 count or a party, neither in a file nor in `_delta_log`.

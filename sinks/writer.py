@@ -10,35 +10,48 @@ each from its own position. So a table may be ahead of the sink after a crash, n
 position are in it already and are left out.
 
 A removal takes rows out: the files that hold them are written again without, and exchanged by the commit that moves the
-position over the removal, so that it is as exact as the rows are. The old files are deleted after the commit.
+position over the removal, so that it is as exact as the rows are. The old files are deleted after the commit. It is made
+also where no row goes: a file of a crashed attempt may hold one, and can be deleted only below the position. It is made
+as well where all rows that came are void again, lest a stale writer with a smaller batch brings them in.
+
+A version that is closed moves from `incidents` to `versions`, which is committed first. `versions` takes a closure only
+at or after its own position, so none twice; its row is looked for in the whole batch, then in the files of `incidents`,
+which have it still: they drop a row only in an attempt that has committed it to `versions` up to the same offset.
+`incidents`, `duplicates` and `links` drop what any closure of the batch names, which may be done again: no row of a
+version comes after its closure.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.columns import Columns, compile, decode  # noqa: A004
-from schemas.errors import LedgerGap, Quarantines, Stops
-from schemas.released import Release, by_id
-from schemas.wire import CONFLUENT_LENGTH
-from sinks import parquet
+from schemas.errors import LedgerGap, Stops
+from sinks import parquet, voids
 from sinks.base import Batch, Written, unwatched
+from sinks.decoding import Decoded, decoded, rows_of
 from sinks.delta import Change, Commits, DataFile
+from sinks.sought import Sought, short
 from sinks.store import Store
-from sinks.tables import REMOVAL, Table, of_topic
+from sinks.tables import CLOSURE, REMOVAL, REVISION, Table, of_topic
+from sinks.voids import Rest, Voids
 
 READERS = 4  # files that are looked through at once
 
 
-class Damaged(Stops):
-    """A topic that only our own stages write holds what none of them writes."""
+@dataclass(frozen=True)
+class _Work:
+    """One batch: its end, its events, what they make void, and by table what that changes in its files."""
 
-    exit_code = 65
+    end: int
+    found: Decoded
+    void: Voids
+    rests: dict[str, list[tuple[DataFile, Rest]]] = field(default_factory=dict)
 
 
 class DeltaSink:
@@ -59,6 +72,9 @@ class DeltaSink:
         self._store, self._topic, self._partition, self._reached = store, topic, partition, reached
         placed = of_topic(topic) if tables is None else tables
         self._tables = [Commits(store, path, table, topic, partition) for path, table in placed.items()]
+        self._wanted = {name for table in placed.values() for name in table.contracts}
+        self._wanted |= {REMOVAL, CLOSURE} if any(table.naming for table in placed.values()) else set()
+        self._sought = {path: Sought() for path in placed}
         self._seconds: dict[str, float] = {}
         for one in self._tables:
             self._sweep(one)
@@ -74,17 +90,16 @@ class DeltaSink:
             return Written()
         self._seconds = dict.fromkeys(("decode", "file", "upload", "remove", "commit"), 0.0)
         with self._timed("decode"):
-            decoded = self._decoded(batch)
+            found = self._decoded(batch)
+            void = Voids.of(found)
         self._reached("decoded")
-        gone = _removed(decoded.pop(REMOVAL, None))
+        work = _Work(batch.end, found, void)
         rows, commits = {}, 0
         for one in self._tables:
-            columns, offsets = decoded.get(one.table.contract, (None, np.empty(0, np.int64)))
-            added, rows[one.table.name] = self._upload(one, columns, offsets, batch.end, gone)
-            change = self._exchanged(one, batch.end, gone, added)
-            if change.added or change.removed or one is self._tables[-1]:
+            change, rows[one.table.name], moves = self._change(one, work)
+            if moves or one is self._tables[-1]:
                 commits += self._commit(one, batch.end, change)
-            if len(gone) and one.table.naming:
+            if change.removed or (len(void.gone) and one.table.naming):
                 self._sweep(one)
         return Written(rows, commits, self._seconds)
 
@@ -104,49 +119,79 @@ class DeltaSink:
                 f"{batch.start} to {batch.end}; read from the sink's position"
             )
 
-    def _decoded(self, batch: Batch) -> dict[str, tuple[Columns, NDArray[np.int64]]]:
-        """Return columns and offsets by contract; Damaged for the first record that is none of ours."""
-        wanted = {one.table.contract for one in self._tables} | {REMOVAL for one in self._tables if one.table.naming}
-        found: dict[str, tuple[Columns, NDArray[np.int64]]] = {}
-        for release, rows in _by_release(batch):
-            if release.name not in wanted:
-                raise _damaged(batch, rows[0], f"holds {release.name}, which has no table here")
-            starts = batch.values.starts[rows] + CONFLUENT_LENGTH
-            columns = decode(compile(release), batch.values.data, starts, batch.values.ends[rows])
-            if columns.status.any():
-                bad = int(np.flatnonzero(columns.status)[0])
-                raise _damaged(batch, rows[bad], f"is no {release.name} ({columns.reason(bad)})")
-            found[release.name] = columns, batch.offsets[rows]
-        return found
+    def _decoded(self, batch: Batch) -> Decoded:
+        return decoded(batch, self._wanted)
 
-    def _upload(
-        self, one: Commits, columns: Columns | None, offsets: NDArray[np.int64], end: int, gone: pa.Array
-    ) -> tuple[tuple[DataFile, ...], int]:
-        """Upload the rows that the table has not yet, but those that are `gone`; return the file, if any, and their number."""
-        start = one.position()
-        new = offsets >= start
-        if columns is None or not new.any():
-            return (), 0
+    def _change(self, one: Commits, work: _Work) -> tuple[Change, int, bool]:
+        """Return what the next commit of a table changes, its files uploaded, how many rows come, and whether to commit.
+
+        That is so also where all that came is void again: else a stale writer with a smaller batch could bring it in.
+        """
+        if one.position() >= work.end:
+            return Change(), 0, False  # an attempt before a crash had read further than this batch
         with self._timed("file"):
-            content = parquet.rows(
-                one.table, {column.field: columns.arrow(column.field) for column in one.table.columns}
-            )
-            content = parquet.without(one.table, content if new.all() else content.filter(pa.array(new)), gone)
-        if not content.num_rows:
-            return (), 0
-        return (self._put(one, parquet.Range(self._partition, start, end).name, content),), content.num_rows
+            content, void = rows_of(one.table, work.found, one.position()), work.void
+        if one.table.ends and void:
+            content, void = self._ending(one, work, content)
+        came = content is not None and content.num_rows > 0
+        content = voids.left(one.table, content, work.void) if came else None
+        added: tuple[DataFile, ...] = ()
+        number = content.num_rows if content is not None else 0
+        if number:
+            added = (self._put(one, parquet.Range(self._partition, one.position(), work.end).name, content),)
+        change = self._exchanged(one, work, void, added)
+        removes = len(work.void.gone) > 0 and bool(one.table.naming)
+        return change, number, came or removes or bool(change.removed)
 
-    def _exchanged(self, one: Commits, end: int, gone: pa.Array, added: tuple[DataFile, ...]) -> Change:
-        """Return what the next commit changes: the files `added`, and each with rows of those `gone` for one without."""
-        if not len(gone) or not one.table.naming or one.position() >= end:
-            return Change(added)
-        files = one.files()
-        with self._timed("remove"), ThreadPoolExecutor(READERS) as readers:
-            rests = list(readers.map(lambda file: parquet.rest(one.table, one.read(file), gone), files))
-        changed = [(file, rest) for file, rest in zip(files, rests, strict=True) if rest is not None]
-        for file, rest in changed:
-            added += (self._put(one, parquet.name_without(file.name, end), rest),) if rest.num_rows else ()
-        return Change(added, tuple(file for file, _ in changed))
+    def _ending(self, one: Commits, work: _Work, came: pa.Table | None) -> tuple[pa.Table | None, Voids]:
+        """Return the rows that come to the table in which versions end, and what is void in its files."""
+        void = work.void.since(one.position())
+        if not void.closed.num_rows:
+            return came, void
+        current = next(each for each in self._tables if REVISION in each.table.contracts and not each.table.ends)
+        here = voids.moved(one.table, rows_of(current.table, work.found), void)
+        left = void.but(came, here)
+        held = self._rests(current, work, work.void) if left.closed.num_rows else []
+        there = [voids.moved(one.table, rest.closed, left) for _, rest in held]
+        parts = [each for each in (came, here, *there) if each is not None]
+        return pa.concat_tables(parts) if parts else None, left.but(*there)
+
+    def _exchanged(self, one: Commits, work: _Work, void: Voids, added: tuple[DataFile, ...]) -> Change:
+        """Return what the next commit changes: the files `added`, and each in which something is void for what stays."""
+        rests = self._rests(one, work, void)
+        for file, rest in rests:
+            name = parquet.name_without(file.name, work.end)
+            added += (self._put(one, name, rest.content),) if rest.content.num_rows else ()
+            self._sought[one.path].learn(name, short(*(rest.content[column] for column in one.table.naming)))
+        return Change(added, tuple(file for file, _ in rests))
+
+    def _rests(self, one: Commits, work: _Work, void: Voids) -> list[tuple[DataFile, Rest]]:
+        """Return the files of a table in which something is void, and what stays of each; looked through once a batch."""
+        if not void or not one.table.naming or one.position() >= work.end:
+            return []
+        if one.path not in work.rests:
+            if REVISION in one.table.contracts and not one.table.ends:
+                void = void.but(rows_of(one.table, work.found, one.position()))
+            with self._timed("remove"):
+                work.rests[one.path] = self._look(one, void) if void else []
+        return work.rests[one.path]
+
+    def _look(self, one: Commits, void: Voids) -> list[tuple[DataFile, Rest]]:
+        """Look through the files that may name what is void."""
+
+        def look(file: DataFile) -> tuple[NDArray[np.uint64], Rest | None]:
+            data = one.read(file)
+            names = voids.names(one.table, data)
+            return short(*(names[column] for column in one.table.naming)), voids.rest(one.table, data, names, void)
+
+        sought, ids, files = self._sought[one.path], void.ids, one.files()
+        sought.only({file.name for file in files})
+        files = [file for file in files if sought.may_name(file.name, ids)]
+        with ThreadPoolExecutor(READERS) as readers:
+            looked = list(readers.map(look, files))
+        for file, (named, _) in zip(files, looked, strict=True):
+            sought.learn(file.name, named)
+        return [(file, rest) for file, (_, rest) in zip(files, looked, strict=True) if rest is not None]
 
     def _put(self, one: Commits, name: str, content: pa.Table) -> DataFile:
         with self._timed("file"):
@@ -176,34 +221,3 @@ class DeltaSink:
             yield
         finally:
             self._seconds[part] += time.perf_counter() - begun
-
-
-def _removed(found: tuple[Columns, NDArray[np.int64]] | None) -> pa.Array:
-    """Return the ids of the incidents that a batch removes, as the tables have them."""
-    ids = [] if found is None else [found[0].octets(row, found[0].spans("incident_id")) for row in range(found[0].n)]
-    return pa.array([each.hex() for each in ids], pa.string())
-
-
-def _by_release(batch: Batch) -> Iterator[tuple[Release, NDArray[np.int64]]]:
-    """Yield each release in the batch with the rows (indexes) that it frames; Damaged for a frame of another kind."""
-    starts, ends, data = batch.values.starts, batch.values.ends, batch.values.data
-    framed = ends - starts >= CONFLUENT_LENGTH
-    framed[framed] = data[starts[framed]] == 0
-    if not framed.all():
-        raise _damaged(batch, int(np.flatnonzero(~framed)[0]), "is not in Confluent framing")
-    ids = data[starts[:, None] + np.arange(1, CONFLUENT_LENGTH)].astype(np.int64) @ (1 << np.arange(24, -1, -8))
-    for number in np.unique(ids):
-        rows = np.flatnonzero(ids == number)
-        try:
-            release = by_id(int(number))
-        except Quarantines as error:
-            raise _damaged(batch, rows[0], f"has an unknown schema ({error.reason})") from error
-        yield release, rows
-
-
-def _damaged(batch: Batch, row: int, what: str) -> Damaged:
-    place = f"{batch.topic}-{batch.partition} at offset {batch.offsets[row]}"
-    return Damaged(
-        f"the record of {place} {what}; only our own stages write there: keep the topic, report this, "
-        "and rebuild the topic from `accepted` before starting the sink again"
-    )

@@ -16,6 +16,7 @@ COMMANDS = {
     "top": ("pipeline.cli.top:top", "Watch the stages: rates, lags, quarantine, silent nodes."),
     "hub": ("pipeline.cli.hub:hub", "A regional hub: summary of its tables."),
     "ledger": ("pipeline.cli.ledger:ledger", "What refine remembers: which events wait, and for what."),
+    "table": ("pipeline.cli.table:table", "A region's incidents as they stood on a day: safe counts, or rows."),
     "verify": ("pipeline.cli.proofs:verify", "Say whether a node's log is whole and as it was sent."),
     "witness": ("pipeline.cli.proofs:witness", "Cosign a hub's checkpoint, for another hub."),
     "replay": ("pipeline.cli.replay:replay", "Make a region's tables again from the log; compare them."),

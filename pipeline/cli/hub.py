@@ -54,7 +54,7 @@ def _show(page: dict[str, Any]) -> None:
     console.print(_regions(page["regions"]))
     for region in page["regions"]:
         if region["counts"]:
-            console.print(_counts(region))
+            console.print(counts(region))
 
 
 def _first_line(page: dict[str, Any]) -> str:
@@ -129,10 +129,11 @@ def _few(number: int | None) -> str:
     return "fewer than 5" if number is None else str(number)
 
 
-def _counts(region: dict[str, Any]) -> Any:
+def counts(region: dict[str, Any], when: str = "") -> Any:
+    """Return the table of a region's safe counts, the largest cells first."""
     rows = sorted(region["counts"], key=lambda row: -row["count"])
     more = f", the largest {SHOWN} of {len(rows)} cells" if len(rows) > SHOWN else ""
-    table = _table(f"{region['region']}: incidents (rounded to 5){more}", "period", "area", "state", "incidents")
+    table = _table(f"{region['region']}: incidents{when} (rounded to 5){more}", "period", "area", "state", "incidents")
     for row in rows[:SHOWN]:
         others = " (others)" if row["rest"] else ""
         state = "verified" if row["verification"] == "verified" else "unverified"

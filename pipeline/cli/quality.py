@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from quality.audit import Checked
     from sinks.store import Store
 
-# What a link names is written before the link, so it is read after it.
-KINDS = ("links", "duplicates", "patterns", "incidents")
+# What a link names is written before the link, so it is read after it; so is where an incident may have moved to.
+KINDS = ("links", "duplicates", "patterns", "incidents", "versions")
 COLOURS = {"passed": "green", "failed": "red", "empty": "yellow", "missing": "yellow"}
 
 

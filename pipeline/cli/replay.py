@@ -79,7 +79,7 @@ def _replayed(home: Path, store: Any, region: str, place: str, workers: int) -> 
 
 def _compared(store: Any, region: str, place: str) -> dict[str, Any]:
     from pipeline.comparing import compare
-    from pipeline.hub.summary import table
+    from pipeline.hub.reading import table
     from sinks.tables import HUB
 
     found = {name: compare(table(store, f"hub/{region}/{name}"), table(store, f"{place}/{name}")) for name in HUB}

@@ -9,16 +9,14 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-import polars as pl
-
 from pipeline.hub.completeness import NodeCompleteness, fold
 from pipeline.hub.crossing import crossings
+from pipeline.hub.reading import table
 from pipeline.log import read
 from pipeline.receipts.given import receipted
 from quality.disclosure import THRESHOLD, safe_count, safe_table
 from schemas.rows import read as read_row
 from schemas.wire import unframe
-from sinks.delta import dataset
 from sinks.store import Store
 
 
@@ -74,10 +72,3 @@ def region_page(store: Store, region: str) -> dict[str, Any]:
         ],
         "counts": safe_table(incidents, ("verification",), THRESHOLD, region).to_dicts(),
     }
-
-
-def table(store: Store, path: str) -> pl.DataFrame:
-    """Return a table as it is now."""
-    frame = pl.from_arrow(dataset(store, path).to_table())
-    assert isinstance(frame, pl.DataFrame)
-    return frame

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.keyrings import region_keys
 from pipeline.stores import open_store
-from schemas.released import latest
+from schemas.released import releases
 from schemas.unseal import mint_batch
 from tests.bench.broker import REGIONS, Wire
 from tests.bench.plan import BREAKS, NODES, in_regions
@@ -19,15 +19,17 @@ from tests.bench.truth import Truth
 
 ACCEPTED_PARTITIONS = 4
 CONTRACTS = {
-    latest(name).id: name
-    for name in (
+    release.id: release.name
+    for release in releases()
+    if release.name
+    in {
         "IncidentAccepted",
         "PatternAccepted",
         "IncidentShared",
         "PatternShared",
         "PatternLinked",
         "ProbableDuplicate",
-    )
+    }
 }
 KINDS = 64
 ROWS = {

@@ -172,6 +172,40 @@ def test_a_world_as_it_should_be_is_green(tmp_path):
     assert all(one.looked for one in answer.values())
 
 
+class Revised(World):
+    """The first incident was amended and its version has a link, the second was retracted and has a conflict."""
+
+    def __init__(self):
+        super().__init__()
+        one, two = (self.mint_of(self.log[at]["id"]) for at in (0, 1))
+        pattern, version, other = self.mint(self.pattern), b"v" * 16, b"w" * 16
+        self.hub += [
+            ("revision", one, version, b"x"),
+            ("closed", one, b"", None),
+            ("link", one, pattern + version, None),
+        ]
+        self.hub += [("closed", two, b"", None), ("conflict", two, other, b"y")]
+        self.hub += [("duplicate", one, two, None), ("duplicate", one, two + version + bytes(16), None)]
+        self.hub += [("duplicate", two, one + other + version, None)]
+        self.rows = [row for row in self.rows if row[0] in ("hub/sahel/patterns", "quarantine")]
+        self.rows += [("hub/sahel/incidents", one.hex(), version.hex(), "{}")]
+        self.rows += [("hub/sahel/versions", each.hex(), None, None) for each in (one, two)]
+        self.rows += [("hub/sahel/versions", two.hex(), other.hex(), None)]
+        self.rows += [("hub/sahel/links", one.hex(), (pattern + version).hex(), None)]
+        self.rows += [("hub/sahel/duplicates", two.hex(), (one + other + version).hex(), None)]
+
+
+def test_closed_versions_are_in_their_table_and_what_names_them_is_in_none(tmp_path):
+    assert {name: one.wrong for name, one in Revised().judged(tmp_path).items() if one.wrong} == {}
+
+
+@pytest.mark.parametrize("at", range(-6, 0))
+def test_each_row_of_a_revised_incident_is_wanted(tmp_path, at):
+    world = Revised()
+    del world.rows[at]
+    assert world.judged(tmp_path, ["I1 table"])["I1 table"].wrong
+
+
 def stranger(w):
     w.unsent.append(w.log[1]["digest"])
 

@@ -6,15 +6,15 @@ import numpy as np
 
 from schemas import rows, wire
 from schemas.columns import Blob
-from schemas.released import latest
+from schemas.released import latest, releases
 from streams.base import Records
 
 DAY = date(2022, 1, 1)
 FORMS = ["rape", "sexual_slavery", "forced_marriage", "sexual_assault"]
 
 
-def incident(number, **changed):
-    facts = {
+def facts(number):
+    return {
         "occurred_on": DAY + timedelta(days=number % 700),
         "date_precision": ("day", "month", "year")[number % 3],
         "country": "COD",
@@ -41,8 +41,38 @@ def incident(number, **changed):
         "sharing_basis": "informed_consent",
         "sharing_scope": "hub",
     }
-    head = {"incident_id": octets(number), "node": "MONUSCO", "recorded_on": DAY + timedelta(days=800), "area": "CD61"}
-    return framed("IncidentShared", head | {"incident": facts | changed})
+
+
+def incident(number, recorded=800, **changed):
+    return framed("IncidentShared", head(number, recorded) | {"incident": facts(number) | changed})
+
+
+def head(number, recorded):
+    day = DAY + timedelta(days=recorded)
+    return {"incident_id": octets(number), "node": "MONUSCO", "recorded_on": day, "area": "CD61"}
+
+
+def revision(number, version, current=True, recorded=810, verified=False, **changed):
+    """A further version of incident `number`; the id of the version is the number `version`."""
+    more = {
+        "version_id": octets(version),
+        "current": current,
+        "change": "verified" if verified else "amended",
+        "step": "technical" if verified else "unspecified",
+        "verified_on": DAY + timedelta(days=recorded) if verified else None,
+        "late_verification": verified,
+    }
+    return framed("RevisionShared", head(number, recorded) | more | {"incident": facts(number) | changed})
+
+
+def closure(number, version=None, ended=820, ending="amended"):
+    row = {
+        "incident_id": octets(number),
+        "version_id": version_id(version),
+        "ended_on": DAY + timedelta(days=ended),
+        "ending": ending,
+    }
+    return framed("VersionClosed", row)
 
 
 def pattern(number):
@@ -66,26 +96,33 @@ def pattern(number):
     return framed("PatternShared", head | {"pattern": facts})
 
 
-def link(number):
+def link(number, version=None, pattern=None, release=0):
     row = {
         "incident_id": octets(number),
-        "pattern_id": octets(number + 1),
+        "pattern_id": octets(number + 1 if pattern is None else pattern),
         "area": "CD61",
         "party_match": "same_party",
         "days_outside": number % 30,
+        "version_id": version_id(version),
     }
-    return framed("PatternLinked", row)
+    return framed("PatternLinked", row, release)
 
 
-def duplicate(number):
+def duplicate(number, second=None, versions=(None, None), release=0):
     row = {
         "first_id": octets(number),
-        "second_id": octets(number + 1),
+        "second_id": octets(number + 1 if second is None else second),
         "area": "CD61",
         "score": number % 101,
         "reasons": ["near_date", "same_forms"],
+        "first_version": version_id(versions[0]),
+        "second_version": version_id(versions[1]),
     }
-    return framed("ProbableDuplicate", row)
+    return framed("ProbableDuplicate", row, release)
+
+
+def version_id(number):
+    return None if number is None else octets(number)
 
 
 def removal(number):
@@ -107,7 +144,11 @@ def quarantined(number):
     return framed("Quarantined", row)
 
 
-KINDS = {"incidents": incident, "patterns": pattern, "links": link, "duplicates": duplicate}
+def conflict(number):
+    return revision(number, number + 1_000_000, current=False)
+
+
+KINDS = {"incidents": incident, "patterns": pattern, "links": link, "duplicates": duplicate, "versions": conflict}
 
 
 def octets(number):
@@ -115,8 +156,11 @@ def octets(number):
     return (number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % (1 << 128)).to_bytes(16, "big")
 
 
-def framed(name, row):
-    return wire.confluent(latest(name), rows.write(latest(name), row))
+def framed(name, row, version=0):
+    """The event as the newest release of its contract frames it, or as an earlier one did."""
+    release = next(one for one in releases() if (one.name, one.version) == (name, version)) if version else latest(name)
+    fields = {field["name"] for field in release.schema["fields"]}
+    return wire.confluent(release, rows.write(release, {name: row[name] for name in row.keys() & fields}))
 
 
 def batch(topic, log, start, end, partition=0):

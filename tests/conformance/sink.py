@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import LedgerGap, Retries, Stops
-from tests.conformance.hub_events import KINDS, batch, incident, removal
+from tests.conformance.histories import History, day, hexed, keyed
+from tests.conformance.hub_events import KINDS, batch, closure, duplicate, incident, link, removal, revision
 
 MIXED = ("incidents", "incidents", "patterns", "links", "incidents", "duplicates", None)
 
@@ -34,11 +35,38 @@ def expected(log_size, kinds=MIXED):
 
 GONE = (0, 3, 5, 11, 13)  # two incidents, one that a link names, two that duplicates name: as first, as second
 REMOVING = log_of(40) | {40 + i: removal(number) for i, number in enumerate(GONE)}
+EXAMPLES = 8
+
+LIFE = dict(
+    enumerate(
+        [
+            incident(1, women=0),
+            link(1, release=1),
+            incident(2, women=2),
+            duplicate(1, 2, release=1),
+            link(1),
+            closure(1),  # the version that takes its place comes later, over another lane
+            revision(1, 101, women=1),
+            link(1, 101),
+            revision(1, 102, current=False, women=2),
+            closure(2, None, 821, "did_not_occur"),
+            revision(1, 103, women=3),
+            closure(1, 102, 822, "verified"),
+            closure(1, 101, 822, "verified"),
+            link(1, 103),
+            incident(3),
+            revision(3, 105),
+            closure(3),
+            removal(3),
+            revision(4, 104, current=False, women=4),
+        ]
+    )
+)
 
 
 class SinkCase:
     """`new_place()` names a place that nobody used; `open(place, reached)` opens the sink of its one partition;
-    `rows(place)` gives what a reader sees: table → list of comparable rows; `topic(place)` its topic. `points` are those that the
+    `records(place)` gives what a reader sees: table → list of rows, each a dict; `topic(place)` its topic. `points` are those that the
     sink reaches in each batch, `once` those of them that it reaches but once a batch; the others once a table.
     """
 
@@ -54,8 +82,11 @@ class SinkCase:
     def open(self, place, reached):
         raise NotImplementedError
 
-    def rows(self, place):
+    def records(self, place):
         raise NotImplementedError
+
+    def rows(self, place):
+        return {name: [str(row) for row in rows] for name, rows in self.records(place).items()}
 
     def run(self, place, log, steps):
         """Live through `steps`: the end of a batch, or (end, point, visit) where the process dies at that visit.
@@ -129,7 +160,7 @@ class SinkCase:
     def assert_removed(self, place):
         """What names an incident of `GONE` is in no table; all else is."""
         found = {name: len(rows) for name, rows in self.rows(place).items()}
-        assert found == expected(40) - Counter({"incidents": 2, "links": 1, "duplicates": 2})
+        assert found == {"versions": 0, **(expected(40) - Counter({"incidents": 2, "links": 1, "duplicates": 2}))}
 
     @pytest.mark.parametrize("cuts", [[45], [20, 45], [7, 21, 41, 45]])
     def test_a_removed_incident_and_what_names_it_go(self, cuts):
@@ -159,6 +190,64 @@ class SinkCase:
         self.run(place, log_of(35), [*steps, 35])
         self.assert_exact(place, 35)
 
+    def assert_told(self, place, history):
+        """The tables are those of the model, and tell what was the current version on any day."""
+        records = self.records(place)
+        assert keyed(records) == history.tables
+        rows = [*records["incidents"], *(row for row in records["versions"] if not row["conflict"])]
+        for number in range(700, history.today + 1, 3):
+            current = [
+                row
+                for row in rows
+                if row["recorded_on"] <= day(number) and (row.get("ended_on") is None or row["ended_on"] > day(number))
+            ]
+            found = {row["incident_id"]: row["version_id"] for row in current}
+            assert len(found) == len(current)
+            assert found == history.as_of(number)
+
+    @pytest.mark.parametrize("cuts", [[30], [3, 8, 30], range(1, 31)])
+    def test_a_closed_version_moves_with_what_ended_it_in_any_cut(self, cuts):
+        place = self.new_place()
+        self.run(place, LIFE, cuts)
+        found = keyed(self.records(place))
+        assert {key: row["women"] for key, row in found["incidents"].items()} == {(hexed(1), hexed(103)): 3}
+        assert {key: (row["women"], row["ending"], row["conflict"]) for key, row in found["versions"].items()} == {
+            (hexed(1), None): (0, "amended", False),
+            (hexed(1), hexed(101)): (1, "verified", False),
+            (hexed(1), hexed(102)): (2, "verified", True),
+            (hexed(2), None): (2, "did_not_occur", False),
+            (hexed(4), hexed(104)): (4, None, True),
+        }
+        assert set(found["links"]) == {(hexed(1), hexed(103), hexed(2))}
+        assert not found["duplicates"]
+
+    @pytest.mark.parametrize(("seed", "size"), [(1, 1), (2, 3), (3, 7)])
+    def test_a_sink_that_stays_open_goes_on_as_new_ones_do(self, seed, size):
+        history, place = History(seed, 60), self.new_place()
+        sink = self.open(place, self.quiet)
+        while (start := sink.position()) < history.offset:
+            sink.write(batch(self.topic(place), history.log, start, min(start + size, history.offset)))
+        sink.close()
+        self.assert_told(place, history)
+
+    def test_a_crash_at_each_point_of_a_closure_and_another_cut_lose_and_double_nothing(self):
+        for point in self.points:
+            for visit, after in ((1, 7), (1, 14), (2, 11), (3, 7), (5, 14)):
+                history, place = History(after), self.new_place()
+                end = history.offset
+                self.run(place, history.log, [5, (10, point, visit), after, (end - 2, point, visit + 1), end])
+                self.assert_told(place, history)
+
+    @given(data=st.data())
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    def test_any_lives_of_incidents_in_any_cuts_and_crashes_give_the_tables_of_the_model(self, data):
+        history, place = History(data.draw(st.integers(0, 10**6))), self.new_place()
+        cuts = data.draw(st.lists(st.integers(1, history.offset), min_size=1, max_size=7))
+        crash = st.tuples(st.sampled_from(self.points), st.integers(1, 7))
+        steps = [(cut, *fault) if (fault := data.draw(st.none() | crash)) else cut for cut in cuts]
+        self.run(place, history.log, [*steps, history.offset])
+        self.assert_told(place, history)
+
     @pytest.mark.parametrize(("start", "end"), [(0, 10), (5, 15), (11, 20), (0, 30)])
     def test_a_range_that_does_not_abut_is_refused(self, start, end):
         place = self.new_place()
@@ -179,6 +268,18 @@ class SinkCase:
         stale.close()
         owner.close()
         self.assert_exact(place, 40)
+
+    @pytest.mark.parametrize("void", [closure(1), removal(1)])
+    def test_a_stale_writer_cannot_bring_in_what_was_void_at_once(self, void):
+        place, log = self.new_place(), {0: incident(1), 1: void, 2: incident(2)}
+        stale, owner = self.open(place, self.quiet), self.open(place, self.quiet)
+        owner.write(batch(self.topic(place), log, 0, 2))
+        with pytest.raises(Retries, match="another worker"):
+            stale.write(batch(self.topic(place), log, 0, 1))
+        stale.close()
+        owner.write(batch(self.topic(place), log, 2, 3))
+        owner.close()
+        assert [row["incident_id"] for row in self.records(place)["incidents"]] == [hexed(2)]
 
     def test_two_writers_that_take_turns_double_nothing(self):
         place, log, chance = self.new_place(), log_of(60), random.Random(5)

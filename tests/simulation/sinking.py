@@ -13,26 +13,56 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction
 
 from schemas.errors import Retries
-from sinks import delta, writer
+from sinks import delta, voids, writer
 from sinks.store import Missing
-from sinks.tables import REMOVAL
+from sinks.tables import CLOSURE, REVISION, Column, Table
+from sinks.voids import Voids
 from sinks.writer import DeltaSink
 from tests.simulation.loop import Died
 from tests.simulation.patch import replaced
 
-TOPIC, CONTRACTS = "hub.sim", ("A", "B")
-NAMING = {"A": ("offset",), "B": ()}  # a removal takes rows out of the first table alone
+TOPIC = "hub.sim"
+CLOSES = {
+    5: 4,
+    12: 2,
+    19: 18,
+    26: 10,
+}  # whose incident the event at an offset closes, or removes: one before its removal,
+REMOVES = {6: 4, 13: 8, 20: 2, 27: 24}  # one long after its closure, others only once
+
+
+def _table(name, contracts, *more):
+    """A table of a hub with only what is looked at here."""
+    names = ("incident_id", "version_id", *more)
+    kinds = {"incident_id": "id", "version_id": "id", "ended_on": "date", "ending": "text", "conflict": "flag"}
+    columns = tuple(Column(each, each, kinds[each], each not in ("incident_id", "conflict"), "") for each in names)
+    return Table(name, contracts, "", columns, names[:2], frozenset(), ("incident_id",), ("version_id",))
+
+
 TABLES = {
-    f"table-{name}": SimpleNamespace(
-        contract=name, name=name, columns=[SimpleNamespace(field="offset")], naming=NAMING[name]
-    )
-    for name in CONTRACTS
+    "versions": _table("versions", ("IncidentShared", REVISION, CLOSURE), "ended_on", "ending", "conflict"),
+    "incidents": _table("incidents", ("IncidentShared", REVISION)),
+    "links": _table("links", ("PatternLinked",)),
 }
 
 
-def removed(offset):
-    """Return the offset whose row the event at this one takes out, or None where it brings a row."""
-    return offset * 5 % offset // 2 * 2 if offset % 7 == 6 else None
+def named(offset):
+    """Return the table and the incident of the row that an event brings; None where it takes one out."""
+    if offset in CLOSES or offset in REMOVES:
+        return None
+    return ("links", offset - 1) if offset % 2 else ("incidents", offset)
+
+
+def standing(end):
+    """Return by table the incidents of the rows that stand after the events before `end`."""
+    removed = {victim for at, victim in REMOVES.items() if at < end}
+    closed = {victim for at, victim in CLOSES.items() if at < end}
+    rows = [place for at in range(end) if (place := named(at)) and place[1] not in removed]
+    return {
+        "versions": sorted(at for name, at in rows if name == "incidents" and at in closed),
+        "incidents": sorted(at for name, at in rows if name == "incidents" and at not in closed),
+        "links": sorted(at for name, at in rows if name == "links" and at not in closed),
+    }
 
 
 class Handle:
@@ -77,26 +107,34 @@ class Handle:
 
 
 class Cheap(DeltaSink):
-    """The sink without Avro: offsets stand for rows, and the kind of an event is its offset's."""
+    """The sink without Avro: an event is its offset."""
 
     def _decoded(self, batch):
-        gone = {at: removed(at) for at in batch.offsets.tolist() if removed(at) is not None}
-        rows = batch.offsets[~np.isin(batch.offsets, list(gone))]
-        kinds = {name: rows[rows % len(CONTRACTS) == i] for i, name in enumerate(CONTRACTS)}
-        found = {
-            name: (SimpleNamespace(arrow=lambda field, at=at: pa.array(at)), at)
-            for name, at in kinds.items()
-            if len(at)
-        }
-        ids = [at.to_bytes(16, "big") for at in gone.values()]
-        if ids:
-            columns = SimpleNamespace(n=len(ids), spans=lambda name: None, octets=lambda row, spans: ids[row])
-            found[REMOVAL] = columns, np.array(list(gone))
-        return found
+        return batch.offsets.tolist()
+
+
+def _rows_of(table, found, start=0):
+    """Return the rows that events bring; None where they bring none."""
+    rows = [place[1] for at in found if at >= start and (place := named(at)) and place[0] == table.name]
+    if not rows:
+        return None
+    return pa.table({"incident_id": [f"{at:032x}" for at in rows], "version_id": pa.nulls(len(rows), pa.string())})
+
+
+def _voids_of(found):
+    """Return what events take out."""
+    closures = [at for at in found if at in CLOSES]
+    closed = {
+        "key": pa.array([f"{CLOSES[at]:032x}/" for at in closures], pa.string()),
+        "ended_on": pa.array(closures, pa.int32()).cast(pa.date32()),
+        "ending": pa.array(["amended"] * len(closures), pa.string()),
+        "offset": pa.array(closures, pa.int64()),
+    }
+    return Voids(pa.array([f"{REMOVES[at]:032x}" for at in found if at in REMOVES], pa.string()), pa.table(closed))
 
 
 class Place:
-    """Store and logs of one schedule; also the store's door. `objects`: path → offsets in the file."""
+    """Store and logs of one schedule; also the store's door. `objects`: path → the file's rows."""
 
     endpoint = "memory"
 
@@ -104,7 +142,7 @@ class Place:
         self.chance, self.logs, self.objects = random.Random(seed), {}, {}
         self.end, self.depth, self.calm, self.counts = self.chance.randrange(5, 30), 0, False, {}
         self.rate = self.chance.choice((0.02, 0.1, 0.25))
-        self.writers = [None, None]
+        self.writers, self.missed = [None, None], []
 
     def fails(self, what):
         if self.calm or self.chance.random() >= self.rate:
@@ -123,7 +161,7 @@ class Place:
         self.point("put")
         if self.fails("upload refused"):
             raise Retries("503")
-        self.objects[path] = data.offsets
+        self.objects[path] = data.content
         if self.fails("upload answer lost"):
             raise Retries("timed out")
 
@@ -164,6 +202,8 @@ class Place:
             self.writers[number] = sink
         except (Died, Retries):
             self.counts["ended"] = self.counts.get("ended", 0) + 1
+        except Missing as error:
+            self.missed.append(f"{error} is named and not there")
         finally:
             self.depth -= 1
 
@@ -179,60 +219,49 @@ class Place:
         return list(self.judged())
 
     def judged(self):
-        for i, (path, table) in enumerate(TABLES.items()):
+        yield from self.missed
+        for path, table in TABLES.items():
             log, following = self.logs[path], 0
             for _, start, end, _ in log:
                 if start != following or end <= start:
                     yield f"{path}: a commit of {start} to {end} after {following}"
                 following = end
-            gone = {removed(at) for at in range(self.end)} if table.naming else set()
-            named = [f"{path}/{name}" for name in self.named(log)]
-            if lost := [name for name in named if name not in self.objects]:
+            names = [f"{path}/{name}" for name in self.named(log)]
+            if lost := [name for name in names if name not in self.objects]:
                 yield f"{path}: {min(lost)} is named and not there"
-            rows = sorted(at for name in named for at in self.objects.get(name, ()))
-            brought = [at for at in range(i, self.end, len(CONTRACTS)) if removed(at) is None]
-            if rows != [at for at in brought if at not in gone]:
-                yield f"{path} ({table.name}) has the rows {rows} of {self.end}"
-            left = {name for name in self.objects if name.startswith(path) and gone & set(self.objects[name])}
-            if left:
-                yield f"{path}: what was removed is still in {min(left)}"
+            rows = sorted(at for name in names if name in self.objects for at in _incidents(self.objects[name]))
+            if rows != standing(self.end)[table.name]:
+                yield f"{path} has the rows {rows} of {self.end}"
+            there = {
+                at for name, held in self.objects.items() if name.startswith(f"{path}/") for at in _incidents(held)
+            }
+            if left := there & {victim for at, victim in REMOVES.items() if at < self.end}:
+                yield f"{path}: what was removed is still in the store: {left}"
         if following != self.end:
             yield f"the sink's position is {following}, not {self.end}"
 
 
-def _file(table, content):
-    offsets = content.column("offset").to_pylist()
-    return SimpleNamespace(nbytes=8 * len(offsets), offsets=offsets)
-
-
-def _without(table, content, gone):
-    """Return the rows but those of the offsets `gone`, which come as ids in hex."""
-    victims = [int(each, 16) for each in gone.to_pylist()]
-    chosen = [at not in victims for at in content.column("offset").to_pylist()]
-    return content.filter(pa.array(chosen, pa.bool_())) if table.naming else content
-
-
-def _rest(table, offsets, gone):
-    content = pa.table({"offset": pa.array(offsets, pa.int64())})
-    found = _without(table, content, gone)
-    return None if found.num_rows == content.num_rows else found
+def _incidents(content):
+    return [int(each, 16) for each in content.column("incident_id").to_pylist()]
 
 
 @contextmanager
 def in_memory():
     """Let the sink's modules use handles in memory within the block."""
     parquet = SimpleNamespace(
-        rows=lambda table, found: pa.table(found),
-        file=_file,
+        file=lambda _table, content: SimpleNamespace(nbytes=content.num_rows, content=content),
+        read=lambda _table, content, only=None: content if only is None else content.select(list(only)),
+        schema_of=writer.parquet.schema_of,
         Range=writer.parquet.Range,
-        without=_without,
-        rest=_rest,
         name_without=writer.parquet.name_without,
     )
     changes = [
         (delta, "_opened", lambda place, path, table: Handle(place, path)),
-        (delta, "_check_columns", lambda handle, table, path: None),
+        (delta, "_widened", lambda handle, *_given: handle),
         (writer, "parquet", parquet),
+        (writer, "rows_of", _rows_of),
+        (voids, "parquet", parquet),
+        (Voids, "of", staticmethod(_voids_of)),
     ]
     with replaced(changes):
         yield

@@ -3,6 +3,7 @@
 import hashlib
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 SCHEMA = """
 CREATE TABLE raw(topic TEXT, part INTEGER, offset INTEGER, digest BLOB, node TEXT, event_id BLOB, sequence INTEGER,
@@ -34,6 +35,11 @@ CREATE TABLE unreadable(store TEXT, what TEXT);
 
 def digest(value: bytes) -> bytes:
     return hashlib.blake2b(value, digest_size=16).digest()
+
+
+def versioned(versions: list[Any], none: Any) -> Any:
+    """Return the versions that a row or a record names, one after another; nothing where it names the first ones."""
+    return none[:0].join(version or none for version in versions) if any(versions) else none[:0]
 
 
 def mint(secret: bytes, event_id: bytes) -> bytes:

@@ -126,7 +126,7 @@ def hubs(book: Book, mints: dict[str, bytes]) -> Finding:
             "SELECT mint(?, l.incident), mint(?, l.pattern) FROM t.links l JOIN raw i ON i.event_id=l.incident "
             "AND i.expected='accepted' JOIN raw p ON p.event_id=l.pattern AND p.expected='accepted' WHERE l.region=?"
         )
-        found = _all(book, "SELECT a, b FROM hub WHERE region=? AND kind='link'", region)
+        found = _all(book, "SELECT a, b FROM hub WHERE region=? AND kind='link' AND length(b)=16", region)
         left = {mint(secret, event_id) for (event_id,) in _all(book, "SELECT event_id FROM gone")}
         # Whether an incident met a pattern before it was removed is a matter of time.
         standing = [pair for pair in found if pair[0] not in left]
@@ -154,18 +154,37 @@ def _taken(book: Book, f: Finding) -> None:
 
 
 def tables(book: Book, mints: dict[str, bytes]) -> Finding:
-    """I1, to the end: the rows of each table are the records of its topic, but for what names a removed incident."""
+    """I1, to the end: the rows of each table are the records of its topic, but for what is removed or closed."""
     f = Finding()
     for region in mints:
         left = {a for (a,) in _all(book, "SELECT a FROM hub WHERE region=? AND kind='removed'", region)}
-        for kind in ("incident", "pattern", "link", "duplicate"):
-            wanted = _all(book, "SELECT a, b FROM hub WHERE region=? AND kind=?", region, kind)
-            found = _all(book, "SELECT a, b FROM rows WHERE path=?", f"hub/{region}/{kind}s")
-            hexed = {(a.hex(), b.hex() if b else None) for a, b in wanted if not {a, b} & left}
-            f.differ(f"table hub/{region}/{kind}s", found, hexed)
+        ended = set(_all(book, "SELECT a, b FROM hub WHERE region=? AND kind='closed'", region))
+        told = {
+            kind: _all(book, "SELECT a, b FROM hub WHERE region=? AND kind=?", region, kind)
+            for kind in ("incident", "revision", "conflict", "pattern", "link", "duplicate")
+        }
+        current = told["incident"] + told["revision"]
+        wanted = {
+            "incidents": [row for row in current if row not in ended],
+            "versions": told["conflict"] + [row for row in current if row in ended],
+            "patterns": told["pattern"],
+            "links": [row for row in told["link"] if not _ends(row) & ended],
+            "duplicates": [row for row in told["duplicate"] if not _ends(row) & ended],
+        }
+        for name, rows in wanted.items():
+            found = _all(book, "SELECT a, b FROM rows WHERE path=?", f"hub/{region}/{name}")
+            named = [row for row in rows if not {row[0], row[1][:16]} & left]
+            f.differ(f"table hub/{region}/{name}", found, {(a.hex(), b.hex() or None) for a, b in named})
     found = _all(book, "SELECT a, b FROM rows WHERE path='quarantine'")
     f.differ("table quarantine", found, [(t, str(at)) for t, at in _all(book, "SELECT topic, at FROM quarantine")])
     return f
+
+
+def _ends(row: tuple[bytes, bytes]) -> set[tuple[bytes, bytes]]:
+    """Return the versions that a link or a duplicate may be of: of a link, its pattern is no incident and hurts not."""
+    a, b = row
+    first, second = b[16:32].replace(bytes(16), b""), b[32:].replace(bytes(16), b"")
+    return {(a, first), (b[:16], second)}
 
 
 def once(book: Book, mints: dict[str, bytes]) -> Finding:
@@ -200,7 +219,7 @@ def facts(book: Book, mints: dict[str, bytes]) -> Finding:
         known = {mint(secret, event_id): value for event_id, value in events.items()}
         shared = _all(book, "SELECT a, facts FROM hub WHERE region=? AND kind='incident'", region)
         f.rows(f"other bytes in hub.{region}", [a for a, found in shared if a in known and known[a][0] != found])
-        stored = _all(book, "SELECT a, fields FROM rows WHERE path=?", f"hub/{region}/incidents")
+        stored = _all(book, "SELECT a, fields FROM rows WHERE path=? AND b IS NULL", f"hub/{region}/incidents")
         wrong = [
             a for a, found in stored if (k := known.get(bytes.fromhex(a))) and json.loads(k[1]) != json.loads(found)
         ]
@@ -344,7 +363,8 @@ def receipted(book: Book, mints: dict[str, bytes]) -> Finding:
             INCIDENT,
         )
         wanted = {(f"hub/{region}/incidents", mint(mints[region], event_id).hex()) for region, event_id in events}
-        found = set(_all(book, "SELECT path, a FROM rows WHERE path LIKE 'hub/%/incidents'"))
+        there = _all(book, "SELECT path, a FROM rows WHERE path LIKE 'hub/%/incidents' OR path LIKE 'hub/%/versions'")
+        found = {(f"{path.rpartition('/')[0]}/incidents", a) for path, a in there}
         f.looked += len(wanted)
         f.rows(f"events of {node} with a receipt that are in no table", sorted(wanted - found))
     return f

@@ -9,14 +9,21 @@ from urllib.parse import unquote
 import pyarrow.parquet
 from minio import Minio
 
-from tests.chaos.oracle.book import digest
+from tests.chaos.oracle.book import digest, versioned
 
 KEYS = {
+    "versions": ("incident_id", None),
     "incidents": ("incident_id", None),
     "patterns": ("pattern_id", None),
     "links": ("incident_id", "pattern_id"),
     "duplicates": ("first_id", "second_id"),
     "quarantine": ("topic", "offset"),
+}
+VERSIONS = {
+    "versions": ("version_id",),
+    "incidents": ("version_id",),
+    "links": ("version_id",),
+    "duplicates": ("first_version", "second_version"),
 }
 PERSONS = ("women", "girls", "men", "boys", "unknown")
 
@@ -93,11 +100,14 @@ def _version(book: sqlite3.Connection, path: str, version: int, actions: list[di
 
 
 def _rows(book: sqlite3.Connection, path: str, data: bytes) -> None:
-    a, b = KEYS[path.rpartition("/")[2]]
+    kind = path.rpartition("/")[2]
+    a, b = KEYS[kind]
     for row in pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist():
         text = json.dumps(row, default=str, sort_keys=True).encode()
-        second = row[b] if b else None
-        values = (path, str(row[a]), None if second is None else str(second), digest(text), _fields(row))
+        # A table of an earlier release has no column for versions.
+        versions = [row.get(name) for name in VERSIONS.get(kind, ())]
+        second = (str(row[b]) if b else "") + versioned(versions, "0" * 32)
+        values = (path, str(row[a]), second or None, digest(text), _fields(row))
         book.execute("INSERT INTO rows VALUES(?,?,?,?,?)", values)
 
 

@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from tests.chaos.oracle.avro import Frames, Malformed
-from tests.chaos.oracle.book import digest
+from tests.chaos.oracle.book import digest, versioned
 
 STAGES = ("refine", "merge")
 SECONDS = 120
@@ -119,6 +119,14 @@ HUB = {
     "PatternLinked": ("link", "incident_id", "pattern_id", ""),
     "ProbableDuplicate": ("duplicate", "first_id", "second_id", ""),
     "IncidentRemoved": ("removed", "incident_id", "", ""),
+    "RevisionShared": ("revision", "incident_id", "", "@incident"),
+    "VersionClosed": ("closed", "incident_id", "", ""),
+}
+VERSIONS = {
+    "PatternLinked": ("version_id",),
+    "ProbableDuplicate": ("first_version", "second_version"),
+    "RevisionShared": ("version_id",),
+    "VersionClosed": ("version_id",),
 }
 
 
@@ -126,8 +134,11 @@ def _hub(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
     _record(book, record)
     name, e = frames.decode(record.value)
     kind, a, b, facts = HUB[name]
+    if kind == "revision" and not e["current"]:
+        kind = "conflict"
     region = record.topic.partition(".")[2]
-    row = (region, record.offset, kind, e[a], e[b] if b else b"", digest(e[facts]) if facts else None)
+    second = (e[b] if b else b"") + versioned([e.get(each) for each in VERSIONS.get(name, ())], bytes(16))
+    row = (region, record.offset, kind, e[a], second, digest(e[facts]) if facts else None)
     book.execute("INSERT INTO hub VALUES(?,?,?,?,?,?)", row)
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ import pytest
 from schemas import rows, wire
 from sinks.store import Store
 from sinks.writer import DeltaSink
-from tests.conformance.hub_events import batch, incident, link, pattern
+from tests.conformance.hub_events import DAY, batch, closure, incident, link, pattern, removal, revision
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 PAGE = Path(__file__).parents[3] / "docs" / "reading-tables.md"
@@ -50,6 +51,53 @@ def run(cluster, region, program, folder):
     return done.stdout
 
 
+HISTORY = [
+    *(incident(number, verification="report_pending_verification") for number in range(6)),
+    revision(0, 100, recorded=810, verified=True, verification="verified"),
+    revision(1, 101, current=False, recorded=812, verification="verified"),
+    closure(0, None, 810, "verified"),
+    closure(2, None, 815, "did_not_occur"),
+    revision(1, 102, recorded=818, verified=True, verification="verified"),
+    closure(1, 101, 818, "verified"),
+    closure(1, None, 818, "verified"),
+    incident(7, recorded=830, verification="report_pending_verification"),
+    incident(8, verification="report_pending_verification"),
+    removal(8),
+    revision(3, 103, current=False, recorded=840, verification="verified"),
+]
+UNVERIFIED, VERIFIED = "report_pending_verification", "verified"
+STOOD = {
+    799: [],
+    809: [(UNVERIFIED, 6)],
+    810: [(UNVERIFIED, 5), (VERIFIED, 1)],
+    814: [(UNVERIFIED, 5), (VERIFIED, 1)],
+    815: [(UNVERIFIED, 4), (VERIFIED, 1)],
+    818: [(UNVERIFIED, 3), (VERIFIED, 2)],
+    850: [(UNVERIFIED, 4), (VERIFIED, 2)],
+}
+
+
+@pytest.fixture(scope="module")
+def revised(cluster):
+    """A region whose incidents were amended, verified, retracted and withdrawn."""
+    name = f"docs-{uuid4().hex[:8]}"
+    store = Store(f"http://{cluster.s3}", cluster.access_key, cluster.secret_key, cluster.bucket)
+    sink = DeltaSink(store, f"hub.{name}", 0)
+    for start in range(0, len(HISTORY), 4):
+        sink.write(batch(f"hub.{name}", dict(enumerate(HISTORY)), start, min(start + 4, len(HISTORY))))
+    return name
+
+
+@pytest.mark.parametrize("tool", ["DuckDB", "Polars", "pandas"])
+@pytest.mark.parametrize("day", STOOD)
+def test_a_tool_says_what_stood_on_a_day(cluster, revised, tmp_path, tool, day):
+    program = PROGRAMS[f"As of a day, with {tool}"]
+    assert "date(2024, 3, 25)" in program
+    asked = DAY + timedelta(days=day)
+    program = program.replace("date(2024, 3, 25)", f"date({asked.year}, {asked.month}, {asked.day})")
+    assert run(cluster, revised, program, tmp_path) == f"{STOOD[day]}\n"
+
+
 @pytest.mark.parametrize("tool", ["DuckDB", "Polars", "pandas", "pyarrow"])
 def test_a_tool_counts_what_is_there(cluster, region, tmp_path, tool):
     name, expected = region
@@ -73,6 +121,9 @@ def test_every_program_of_the_page_is_run():
         "pandas",
         "pyarrow",
         "Incidents and the patterns they fit",
+        "As of a day, with DuckDB",
+        "As of a day, with Polars",
+        "As of a day, with pandas",
         "As the table was",
     }
     assert PAGE.read_text().count("```python") == len(PROGRAMS) + 1

@@ -8,10 +8,13 @@ import pytest
 from deltalake import DeltaTable
 
 from schemas.errors import Retries, Stops
+from sinks.delta import Change, Commits, dataset
 from sinks.parquet import Range
 from sinks.tables import of_topic, table
 from sinks.writer import DeltaSink
-from tests.conformance.hub_events import batch, incident, link, octets, quarantined, removal
+from tests.conformance import aged
+from tests.conformance.histories import History, hexed, keyed
+from tests.conformance.hub_events import batch, closure, incident, link, octets, quarantined, removal, revision
 from tests.conformance.sink import Crash, SinkCase, expected, log_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -22,12 +25,16 @@ def place():
     return f"hub.t{next(NUMBERS)}-{uuid4().hex[:8]}"
 
 
-def rows_of(store, topic):
+def records_of(store, topic):
     found = {}
     for path, shape in of_topic(topic).items():
         frame = pl.scan_delta(store.uri(path), storage_options=store.delta_options()).collect()
-        found[shape.name] = [str(row) for row in frame.sort(shape.order).rows()]
+        found[shape.name] = frame.sort(shape.order).to_dicts()
     return found
+
+
+def rows_of(store, topic):
+    return {name: [str(row) for row in rows] for name, rows in records_of(store, topic).items()}
 
 
 def files_of(store, path):
@@ -53,8 +60,8 @@ class TestDeltaSink(SinkCase):
     def open(self, place, reached):
         return DeltaSink(self.store, place, 0, reached=reached)
 
-    def rows(self, place):
-        return rows_of(self.store, place)
+    def records(self, place):
+        return records_of(self.store, place)
 
 
 def paths(topic):
@@ -68,6 +75,7 @@ def test_a_batch_costs_a_commit_for_each_table_with_rows_and_one_for_the_last(st
     assert sink.write(batch(topic, {}, 4, 9)).commits == 1
     assert sink.write(batch(topic, {}, 9, 9)).commits == 0
     assert sink.write(batch(topic, log_of(30), 9, 30)).rows == {
+        "versions": 0,
         "incidents": 9,
         "patterns": 3,
         "duplicates": 3,
@@ -75,19 +83,25 @@ def test_a_batch_costs_a_commit_for_each_table_with_rows_and_one_for_the_last(st
     }
 
 
-def test_the_ranges_of_a_tables_commits_abut_and_files_do_not_overlap(store):
-    topic, log = place(), log_of(60)
-    for end in (5, 6, 7, 20, 41, 60):
+LIVES = History(3, 60)
+
+
+@pytest.mark.parametrize("log", [log_of(60), LIVES.log], ids=["shared", "revised"])
+def test_the_ranges_of_a_tables_commits_abut_and_files_do_not_overlap(store, log):
+    topic = place()
+    for end in (5, 6, 7, 20, 41, max(log) + 1):
         sink = DeltaSink(store, topic, 0)
         sink.write(batch(topic, log, sink.position(), end))
     for path in of_topic(topic):
         handle = DeltaTable(store.uri(path), storage_options=store.delta_options())
         said = [entry["tocsin"] for entry in reversed(handle.history()) if "tocsin" in entry]
-        assert said[0]["start"] == 0
+        assert [one["start"] for one in said[:1]] == ([] if path.endswith("versions") and log is not LIVES.log else [0])
         assert all(before["end"] == after["start"] for before, after in pairwise(said))
         files = sorted((one.start, one.end) for one in map(Range.of, files_of(store, path)))
         assert all(before[1] <= after[0] for before, after in pairwise(files))
         assert {(one["start"], one["end"]) for one in said} >= set(files)
+    if log is LIVES.log:
+        assert keyed(records_of(store, topic)) == LIVES.tables
 
 
 def test_a_file_of_a_crashed_attempt_is_overwritten_or_deleted_once_nobody_can_name_it(store):
@@ -151,6 +165,45 @@ def test_what_a_crash_leaves_of_a_removed_incident_goes_when_the_sink_is_opened_
     if sink.position() < 41:
         sink.write(batch(topic, log, 40, 41))
     assert not holding(store, path, 4)
+
+
+def test_the_files_of_a_closed_version_are_exchanged_and_deleted(store):
+    topic, log = place(), log_of(40) | {40: closure(4), 41: closure(7, None, ending="error")}
+    sink = DeltaSink(store, topic, 0)
+    for end in (20, 40, 42):
+        sink.write(batch(topic, log, sink.position(), end))
+    incidents, versions = paths(topic)["incidents"], paths(topic)["versions"]
+    assert not holding(store, incidents, 4)
+    assert [Range.of(name) for name in holding(store, versions, 4)] == [Range(0, 0, 42)]
+    assert files_of(store, incidents) == {Range(0, 0, 20, 42).name, Range(0, 20, 40).name}
+    assert len(rows_of(store, topic)["incidents"]) == expected(40)["incidents"] - 2
+
+
+def test_tables_of_an_earlier_release_are_widened_and_read_by_every_reader(store):
+    topic = place()
+    log = {0: incident(1), 1: incident(2), 2: link(1, release=1), 3: revision(1, 101, women=3), 4: closure(1)}
+    aged.write(store, topic, log, 3)
+    sink = DeltaSink(store, topic, 0)
+    assert sink.position() == 3
+    assert [row["version_id"] for row in records_of(store, topic)["incidents"]] == [None, None]
+    assert dataset(store, paths(topic)["links"]).to_table(["version_id"])["version_id"].to_pylist() == [None]
+    sink.write(batch(topic, log, 3, 5))
+    found = keyed(records_of(store, topic))
+    assert set(found["incidents"]) == {(hexed(1), hexed(101)), (hexed(2), None)}
+    assert set(found["versions"]) == {(hexed(1), None)}
+    assert not found["links"]
+    read = dataset(store, paths(topic)["incidents"]).to_table(["version_id"])["version_id"].to_pylist()
+    assert sorted(map(str, read)) == sorted([hexed(101), "None"])
+
+
+def test_a_write_that_was_under_way_while_the_table_was_widened_goes_through(store):
+    topic, log = place(), {0: incident(1), 1: incident(2)}
+    aged.write(store, topic, log, 1)
+    path = paths(topic)["incidents"]
+    old = Commits(store, path, aged.narrow(table("incidents")), topic, 0)
+    DeltaSink(store, topic, 0)
+    old.commit(1, 9, Change())
+    assert Commits(store, path, table("incidents"), topic, 0).position() == 9
 
 
 def compacted(store, path):

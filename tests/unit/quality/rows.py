@@ -132,22 +132,35 @@ def frame(applies, rows):
     return pl.DataFrame(rows, schema={name: dtype(name) for name in GOOD[applies]}, orient="row")
 
 
+FIRST = dict.fromkeys(("version_id", "change", "step", "verified_on", "late_verification"))
+
+
 def tables(incidents=20, patterns=5):
     """Return the tables of a region and quarantine, all as they should be; `hub/sahel/<kind>` and `quarantine`."""
     ids = [f"{i:032x}" for i in range(incidents)]
     marks = [f"{i:032x}" for i in range(1000, 1000 + patterns)]
     shared = {"node": "MONUSCO", "area": "CD61"}
-    rows = [GOOD["incident"] | shared | {"incident_id": each} for each in ids]
+    rows = [GOOD["incident"] | shared | {"incident_id": each} | FIRST for each in ids]
+    olds = [row | {"ended_on": RECORDED, "ending": "amended", "conflict": False} for row in rows[:2]]
     seen = [GOOD["pattern"] | {"node": "MONUSCO", "pattern_id": each} for each in marks]
-    link = {"area": "CD61", "party_match": "same_party", "days_outside": 0}
+    link = {"area": "CD61", "party_match": "same_party", "days_outside": 0, "version_id": None}
     pair = {"area": "CD61", "score": 70, "reasons": ["same_day", "same_forms"]}
+    pair |= {"first_version": None, "second_version": None}
     bad = {"node": "MONUSCO", "topic": "raw.MONUSCO", "partition": 0, "event_id": None, "sequence": None, "kind": None}
-    more = {"incident_id": pl.String, "pattern_id": pl.String, "node": pl.String, "area": pl.String}
+    more = dict.fromkeys(("incident_id", "pattern_id", "node", "area", "ending", *FIRST), pl.String)
+    more |= {"verified_on": pl.Date, "late_verification": pl.Boolean, "conflict": pl.Boolean}
     return {
+        "hub/sahel/versions": pl.DataFrame(olds, schema={name: more.get(name) or dtype(name) for name in olds[0]}),
         "hub/sahel/incidents": pl.DataFrame(rows, schema={name: more.get(name) or dtype(name) for name in rows[0]}),
         "hub/sahel/patterns": pl.DataFrame(seen, schema={name: more.get(name) or dtype(name) for name in seen[0]}),
-        "hub/sahel/links": pl.DataFrame([link | {"incident_id": ids[i], "pattern_id": marks[0]} for i in range(6)]),
-        "hub/sahel/duplicates": pl.DataFrame([pair | {"first_id": ids[0], "second_id": ids[i]} for i in range(1, 8)]),
+        "hub/sahel/links": pl.DataFrame(
+            [link | {"incident_id": ids[i], "pattern_id": marks[0]} for i in range(6)],
+            schema_overrides={"version_id": pl.String},
+        ),
+        "hub/sahel/duplicates": pl.DataFrame(
+            [pair | {"first_id": ids[0], "second_id": ids[i]} for i in range(1, 8)],
+            schema_overrides={"first_version": pl.String, "second_version": pl.String},
+        ),
         "quarantine": pl.DataFrame(
             [bad | {"offset": i, "reasons": ["avro.varint_too_long"], "suite": "rules-0"} for i in range(6)],
             schema_overrides={"event_id": pl.String, "sequence": pl.Int64, "kind": pl.String},

@@ -47,6 +47,10 @@ BROKEN = {
         ({"areas": [TAG]}, "pattern.areas_unknown"),
         ({"pattern_id": f"{1003:032x}"}, "table.key_repeated"),
     ],
+    "hub/sahel/versions": [
+        ({"women": 6000}, "incident.persons_out_of_range"),
+        ({"conflict": None}, "table.conflict_missing"),
+    ],
     "hub/sahel/links": [
         ({"incident_id": "f" * 32}, "links.incident_unknown"),
         ({"pattern_id": "f" * 32}, "links.pattern_unknown"),
@@ -102,6 +106,15 @@ def test_a_table_without_rows_fails_unless_allowed(status):
     assert audit.passed(checked, allow_empty=True)
 
 
+def test_versions_may_be_empty_as_long_as_nothing_was_amended():
+    whole = tables()
+    versions = whole["hub/sahel/versions"]
+    for standing in (versions.clear(), None):
+        assert audit.passed(audit.audit(whole | {"hub/sahel/versions": standing}))
+    moved = whole | {"hub/sahel/incidents": whole["hub/sahel/incidents"][1:]}
+    assert audit.passed(audit.audit(moved)), "what has moved meanwhile is known"
+
+
 def test_nothing_but_empty_tables_never_passes():
     checked = audit.audit({path: table.clear() for path, table in tables().items()})
     assert not audit.passed(checked, allow_empty=True)
@@ -134,7 +147,7 @@ def test_the_pages_hold_no_value_of_a_table_and_load_nothing(tmp_path):
     whole = changed("hub/sahel/incidents", dict.fromkeys(("country", "party", "node", "setting"), TAG))
     checked = audit.audit(whole, tmp_path / "docs")
     pages = sorted((tmp_path / "docs").rglob("*.html"))
-    assert len(pages) == 2 * 7 + 1
+    assert len(pages) == 2 * 9 + 1
     assert TAG not in audit.as_json(checked, allow_empty=False, folder=None)
     for page in pages:
         text = page.read_text()
@@ -175,7 +188,7 @@ def test_the_line_of_json():
 
 
 @pytest.mark.parametrize(("rows", "shown"), [(0, 0), (1, None), (4, None), (5, 5)])
-@pytest.mark.parametrize("kind", ["incidents", "links", "duplicates"])
+@pytest.mark.parametrize("kind", ["incidents", "versions", "links", "duplicates"])
 def test_no_number_of_rows_tells_of_fewer_than_five_incidents(kind, rows, shown):
     each = Checked(f"hub/sahel/{kind}", rows, 1, "passed")
     assert shown_rows(each) == shown

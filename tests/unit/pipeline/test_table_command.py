@@ -1,0 +1,103 @@
+import json
+import sys
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from pipeline.cli.app import main
+from pipeline.hub import asof
+from tests.unit.quality.rows import tables
+
+TODAY = datetime.now(UTC).date()
+
+
+@pytest.fixture
+def tocsin(monkeypatch, capsys, tmp_path):
+    """Run the command on a region with `frame` as its rows; what it was asked for is in `asked`."""
+    asked = []
+
+    def run(*arguments, frame=None, code=0):
+        def rows(_store, region, day):
+            asked.append((region, day))
+            return tables()["hub/sahel/incidents"] if frame is None else frame
+
+        monkeypatch.setattr(asof, "rows", rows)
+        monkeypatch.setattr("pipeline.stores.open_store", lambda _data: None)
+        given = ["tocsin", "table", "incidents", "--data", str(tmp_path), *arguments]
+        monkeypatch.setattr(sys, "argv", given)
+        with pytest.raises(SystemExit) as left:
+            main()
+        told = capsys.readouterr()
+        assert (left.value.code or 0) == code, told
+        return told.err if code else told.out
+
+    run.asked = asked
+    return run
+
+
+def few(number):
+    return tables()["hub/sahel/incidents"][:number]
+
+
+def test_counts_are_safe_and_states_stand_apart(tocsin):
+    whole = tables()["hub/sahel/incidents"]
+    states = pl.Series("verification", ["verified"] * 7 + ["report_pending_verification"] * 11 + ["unspecified"] * 2)
+    page = json.loads(tocsin("--region", "sahel", "--as-of", "2024-06-30", "--json", frame=whole.with_columns(states)))
+    assert tocsin.asked == [("sahel", date(2024, 6, 30))]
+    assert (page["region"], page["as_of"]) == ("sahel", "2024-06-30")
+    assert {cell["verification"]: cell["count"] for cell in page["counts"]} == {
+        "verified": 5,
+        "report_pending_verification": 10,
+    }
+    assert all(cell["count"] >= 5 for cell in page["counts"])
+    assert "incident_id" not in json.dumps(page)
+
+
+def test_a_person_reads_a_table_of_that_day(tocsin):
+    said = tocsin("--region", "sahel", "--as-of", "2024-06-30")
+    assert "sahel: incidents as of 2024-06-30 (rounded to 5)" in " ".join(said.split())
+    assert "unverified" in said
+
+
+def test_without_a_day_it_is_today(tocsin):
+    tocsin("--region", "sahel")
+    assert tocsin.asked == [("sahel", TODAY)]
+
+
+@pytest.mark.parametrize("number", [0, 4])
+def test_fewer_than_5_are_not_counted(tocsin, number, tmp_path):
+    assert "fewer than 5" in tocsin("--region", "sahel", frame=few(number))
+    assert json.loads(tocsin("--region", "sahel", "--json", frame=few(number)))["counts"] == []
+    out = tmp_path / "rows.csv"
+    assert "fewer than 5 incidents of sahel" in tocsin("--region", "sahel", "--out", str(out), frame=few(number))
+    assert json.loads(tocsin("--region", "sahel", "--json", "--out", str(out), frame=few(number)))["rows"] is None
+    assert pl.read_csv(out).height == number
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.csv"])
+def test_rows_are_written_for_their_owner_alone_and_only_counted(tocsin, name, tmp_path):
+    out = tmp_path / name
+    said = tocsin("--region", "sahel", "--as-of", "2024-06-30", "--out", str(out))
+    assert said == f"{out}: 20 incidents of sahel as of 2024-06-30.\n"
+    assert out.stat().st_mode & 0o777 == 0o600
+    rows = pl.read_parquet(out) if out.suffix == ".parquet" else pl.read_csv(out)
+    assert rows.height == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--region", "sahel", "--as-of", "30.6.2024"], "is no date; write it as YYYY-MM-DD"),
+        (["--region", "sahel", "--as-of", "2024-02-30"], "is no date"),
+        (["--region", "sahel", "--as-of", str(TODAY + timedelta(days=1))], "lies in the future; give today"),
+        (["--region", "atlantis"], "is no region; give one of"),
+        (["--region", "sahel", "--out", "rows.xlsx"], "neither a .parquet nor a .csv"),
+        (["--region", "sahel", "--out", "/no/such/folder/rows.csv"], "in a folder that is there"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(tocsin, arguments, says):
+    said = tocsin(*arguments, code=65)
+    assert says in said
+    assert said.count("\n") == 1
+    assert not tocsin.asked

@@ -1,0 +1,35 @@
+"""What a region has of an event, read from its topic."""
+
+from pipeline import trace
+from pipeline.log import Entry
+from schemas import seal
+from tests.conformance.hub_events import closure, duplicate, incident, link, octets, revision
+
+TOPIC, SECRET, EVENT = "hub.sahel", b"s" * 32, bytes(range(16))
+
+
+def hub(monkeypatch, *events, files=lambda *_: None):
+    """Return the story of the incident that number 1 stands for."""
+    monkeypatch.setattr(seal, "mint", lambda _secret, _event: octets(1))
+    entries = [Entry(TOPIC, 0, offset, 0, b"", value) for offset, value in enumerate(events)]
+    monkeypatch.setattr(trace, "read", lambda _kafka, _topic: entries)
+    return trace.Tracer("", {"sahel": SECRET}, files)._hub("sahel", EVENT)
+
+
+def test_a_closed_version_says_so_and_what_named_it_is_not_told(monkeypatch):
+    told = [incident(1), link(1, pattern=50, release=1), duplicate(1, 2), duplicate(1, 3, (None, 9))]
+    assert hub(monkeypatch, *told)["linked_to"] == [octets(50).hex()]
+    found = hub(monkeypatch, *told, revision(1, 101), link(1, 101, 60), duplicate(5, 1, (None, 101)), closure(1))
+    assert found["closed"] == {"offset": 7, "ending": "amended"}
+    assert found["linked_to"] == [octets(60).hex()]
+    assert found["probable_duplicates"] == [octets(5).hex()]
+
+
+def test_a_duplicate_of_another_incidents_closed_version_is_not_told(monkeypatch):
+    found = hub(monkeypatch, incident(1), duplicate(1, 2), duplicate(3, 1, (9, None)), closure(2), closure(3))
+    assert found["probable_duplicates"] == [octets(3).hex()]
+    assert "closed" not in found
+
+
+def test_an_event_of_another_region_has_no_story_here(monkeypatch):
+    assert hub(monkeypatch, incident(2), closure(1)) is None
