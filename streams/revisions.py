@@ -137,7 +137,7 @@ def lacking(state: Refined, waits: Waits) -> tuple[int, ...]:
     numbers, hashes = _named(waits)
     verdicts = dedupe.look(state.seen, numbers, hashes).tolist()
     return tuple(
-        sorted(n for n, verdict in zip(numbers.tolist(), verdicts, strict=True) if verdict == NEW or n in asleep)
+        sorted({n for n, verdict in zip(numbers.tolist(), verdicts, strict=True) if verdict == NEW or n in asleep})
     )
 
 
