@@ -58,7 +58,7 @@ class DeltaSink:
     """One partition's writer. `tables`: by path, in the order of commits; by default those of the topic.
 
     `reached` is told the points `decoded`, `uploaded <path>`, `committed <path>`. A batch costs one commit for each
-    table that has rows in it, and one for the last table; nothing is held back between batches.
+    table that it brings rows to or takes rows from, and one for the last; nothing is held back between batches.
     """
 
     def __init__(
