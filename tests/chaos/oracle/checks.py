@@ -86,6 +86,8 @@ def hubs(book: Book, mints: dict[str, bytes]) -> Finding:
         versions.shared(book, f, region, secret)
     _taken(book, f)
     f.notes = dict(rows_of(book, "SELECT kind, count(*) FROM hub GROUP BY 1"))
+    kinds = {"revision": "no hub has a version", "closed": "no hub was told of a version's end"}
+    versions.untried(f, {what: f.notes.get(kind, 0) for kind, what in kinds.items()})
     return f
 
 
@@ -109,6 +111,8 @@ def tables(book: Book, mints: dict[str, bytes]) -> Finding:
         found = rows_of(book, "SELECT a FROM rows WHERE path=?", f"hub/{region}/patterns")
         told = rows_of(book, "SELECT a FROM hub WHERE region=? AND kind='pattern'", region)
         f.differ(f"table hub/{region}/patterns", found, [(a.hex(),) for (a,) in told])
+    closed = rows_of(book, "SELECT count(*) FROM rows WHERE path LIKE 'hub/%/versions'")
+    versions.untried(f, {"no table has a closed version": closed[0][0]})
     found = rows_of(book, "SELECT a, b FROM rows WHERE path='quarantine'")
     f.differ("table quarantine", found, [(t, str(at)) for t, at in rows_of(book, "SELECT topic, at FROM quarantine")])
     return f

@@ -46,6 +46,11 @@ def _tried(book: Book, f: Finding, wanted: list[Any], ended: list[Any]) -> None:
         "no version was in conflict": conflicts,
         "no revision named what was never sent": reasons[UNKNOWN],
     }
+    untried(f, tried)
+
+
+def untried(f: Finding, tried: dict[str, int]) -> None:
+    """Say what has not been tried: each of `tried` that was there no time at all."""
     f.wrong += [f"{what} in this run: nothing was tried" for what, count in tried.items() if not count]
 
 
