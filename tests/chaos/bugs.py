@@ -257,7 +257,25 @@ def withdrawal_forgotten_on_restart() -> None:
     from streams import refined
 
     inner = refined.changes
-    refined.changes = lambda sequences, hashes, withdrawn: inner(sequences, hashes, set())
+    refined.changes = lambda sequences, hashes, withdrawn, *more: inner(sequences, hashes, set(), *more)
+
+
+def lives_forgotten_on_restart() -> None:
+    """Which version speaks for an incident is kept in memory only."""
+    from streams import refined
+
+    inner = refined.changes
+    refined.changes = lambda sequences, hashes, withdrawn, states, *lives: inner(sequences, hashes, withdrawn, states)
+
+
+def states_forgotten_on_restart() -> None:
+    """How a report was verified when it came is kept in memory only."""
+    from streams import refined
+
+    inner = refined.changes
+    refined.changes = lambda sequences, hashes, withdrawn, states, *lives: inner(
+        sequences, hashes, withdrawn, np.zeros_like(states), *lives
+    )
 
 
 def opens_one_late() -> None:
@@ -329,6 +347,38 @@ def withdrawal_ignored() -> None:
     from streams import refine
 
     refine._withdrawn = lambda found, rows, since: np.zeros(len(rows), np.bool_)
+
+
+def version_not_ended() -> None:
+    """A new version comes, and nobody is told of the end of the one before."""
+    from streams import revisions
+
+    revisions._ended_output = lambda *arguments: ()
+
+
+def version_ended_at_home_only() -> None:
+    """The end of a version is told to one lane, as if its area could not be another one's."""
+    from streams import revisions
+
+    inner = revisions._ended_output
+    revisions._ended_output = lambda revised, node, count: inner(revised, node, 1)
+
+
+def conflict_is_current() -> None:
+    """Whatever comes last speaks for the incident, whether its author had seen what spoke before or not."""
+    from dataclasses import replace
+
+    from streams import revisions
+
+    inner = revisions.follow
+    revisions.follow = lambda life, one: replace(inner(life, one), speaks=True)
+
+
+def unknown_version_taken() -> None:
+    """What a revision names is taken to be there."""
+    from streams import dedupe
+
+    dedupe.known = lambda seen, sequences, hashes: np.ones(len(sequences), np.bool_)
 
 
 def no_reasons() -> None:
@@ -419,6 +469,13 @@ def _empty(found):
     if isinstance(found, tuple):
         return tuple(_empty(one) for one in found)
     return found[:0]
+
+
+def version_not_closed() -> None:
+    """A lane does not let go of a version that came to its end."""
+    from streams import merge
+
+    merge._ended = lambda state, batch, gone: merge.NOTHING_ENDED
 
 
 def merge_forgets_on_restart() -> None:

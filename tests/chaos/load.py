@@ -1,8 +1,9 @@
 """The load of a chaos run: a seeded generator of raw records and the truth about each, by the digest of its value.
 
-Beside what tests/synthetic.py makes there are cases reported again, withdrawn consents, numbers that are never sent and
-numbers that two events claim. What becomes of those depends on the order in which they arrive; the oracle knows it
-from the log, so the truth says of each record only what it is.
+Beside what tests/synthetic.py makes there are cases reported again, withdrawn consents, numbers that are never sent,
+numbers that two events claim, and further versions of incidents: amended, verified, retracted; made from the newest
+version or from an older one, and now and then from one that was never sent. What becomes of those depends on the order
+in which they arrive; the oracle knows it from the log, so the truth says of each record only what it is.
 """
 
 import hashlib
@@ -10,19 +11,29 @@ import json
 import random
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 from schemas import seal
 from schemas.places import areas_of, monitored_countries, region_codes_of
 from schemas.released import latest
 from schemas.wire import single_object
 from tests import synthetic
+from tests.chaos.versions import VERIFIED, Draft, Tales, Told, Version, drafted
 from tests.synthetic import zigzag
 
 REPEAT, BROKEN, JUNK, AGAIN, WITHDRAW, PATTERNS, GAP, FORK = 0.05, 0.02, 0.002, 0.15, 0.03, 0.03, 0.004, 0.003
-RECORDED = zigzag(1_767_225_600_000)
+ROOT = Path(__file__).parents[2]
+REVISED, STRAY, LIVELY, REPORTED_VERIFIED, ALIKE, LIKE_ANOTHER = 0.04, 0.06, 0.3, 0.25, 0.02, 0.5
+FIRST, DAY = 1_767_225_600_000, 86_400_000
+RECORDED = zigzag(FIRST)
+# What the envelope calls them; tests/synthetic.py knows the others.
+KINDS = {**synthetic.CASE_KINDS, "IncidentAmended": 2, "IncidentVerified": 3, "IncidentRetracted": 4}
 SCHEMA = """
 CREATE TABLE events(topic TEXT, digest BLOB, event_id BLOB, sequence INTEGER, kind TEXT, case_ref BLOB,
   refused TEXT, facts BLOB, fields TEXT, PRIMARY KEY(topic, digest)) WITHOUT ROWID;
+CREATE TABLE revisions(topic TEXT, digest BLOB, incident BLOB, number INTEGER, replaced TEXT, recorded INTEGER,
+  more TEXT, PRIMARY KEY(topic, digest)) WITHOUT ROWID;
 CREATE TABLE shared(region TEXT, event_id BLOB, PRIMARY KEY(region, event_id)) WITHOUT ROWID;
 CREATE INDEX by_event ON shared(event_id);
 CREATE TABLE areas(event_id BLOB, area TEXT, PRIMARY KEY(event_id, area)) WITHOUT ROWID;
@@ -50,6 +61,9 @@ class Load:
         self.keys: list[tuple[str, bytes, bytes]] = []
         self.rows: dict[tuple[str, bytes], tuple] = {}
         self.valid: dict[bytes, synthetic.Incident | synthetic.Pattern] = {}
+        self.revisions: dict[tuple[str, bytes], tuple] = {}
+        self.lately: list[synthetic.Incident] = []
+        self.tales = {node: Tales() for node in nodes}
         self.sequence = dict.fromkeys(nodes, 0)
         self.cases: dict[bytes, bytes] = {}
         self.unnamed: dict[bytes, list[bytes]] = {}
@@ -77,6 +91,8 @@ class Load:
             return self._pattern(node)
         if draw < JUNK + PATTERNS + WITHDRAW and self.reported[node]:
             return self._withdrawal(node)
+        if draw > 1 - REVISED and self.tales[node].recent:
+            return self._revision(node, self.rng.random() < BROKEN)
         return self._incident(node, self.rng.random() < BROKEN)
 
     def _junk(self, node: str) -> tuple[bytes, bytes]:
@@ -85,25 +101,58 @@ class Load:
         return b"", value
 
     def _incident(self, node: str, broken: bool) -> tuple[bytes, bytes]:
-        event, reasons = self._facts(), []
-        if broken:
-            damage = self.rng.choice(list(synthetic.BREAKS))
-            damage(event)
-            reasons = [synthetic.BREAKS[damage]]
+        event = self._facts()
+        event.verification = VERIFIED if self.rng.random() < REPORTED_VERIFIED else 0
+        reasons = self._damaged(event) if broken else []
         recent = self.reported[node][-self.recent :]
         case = self.rng.choice(recent) if recent and self.rng.random() < AGAIN else self.rng.randbytes(16)
         self.reported[node].append(case)
-        return case, self._event(node, "IncidentReported", case, event, reasons)
+        event_id, value, forked = self._event(node, "IncidentReported", case, event, reasons)
+        known = self._facts() if broken else event
+        self.tales[node].report(case, Version(event_id, self.sequence[node], known), forked)
+        return case, value
 
-    def _facts(self) -> synthetic.Incident:
+    def _damaged(self, event: synthetic.Incident) -> list[str]:
+        damage = self.rng.choice(list(synthetic.BREAKS))
+        damage(event)
+        return [synthetic.BREAKS[damage]]
+
+    def _revision(self, node: str, broken: bool) -> tuple[bytes, bytes]:
+        told = self.tales[node].choose(self.rng)
+        draft, stray = drafted(self.rng, told.seen(self.rng), self._facts(LIKE_ANOTHER)), self.rng.random() < STRAY
+        if stray:
+            draft.replaced.append(self._stray(node, told))
+        reasons = []
+        if broken and draft.kind != "IncidentRetracted":
+            draft.event = replace(draft.event, forms=[*draft.event.forms], counts=[*draft.event.counts])
+            reasons = self._damaged(draft.event)
+        event_id, value, forked = self._event(node, draft.kind, told.case, draft.event, reasons, (told, draft))
+        if forked:
+            told.strays.append((event_id, self.sequence[node]))
+        elif not (reasons or stray or (draft.kind == "IncidentRetracted" and told.leaves(draft))):
+            told.said(draft, event_id, self.sequence[node])
+        return told.case, value
+
+    def _stray(self, node: str, told: Told) -> tuple[bytes, int]:
+        """Return an event that refine does not have: its number is another's, or nobody's, or was claimed by two."""
+        if told.strays:
+            return self.rng.choice(told.strays)
+        return self.rng.randbytes(16), self.rng.randrange(1, self.sequence[node] + 50)
+
+    def _facts(self, alike: float = ALIKE) -> synthetic.Incident:
         rng = self.rng
+        if self.lately and rng.random() < alike:
+            like = rng.choice(self.lately)
+            return replace(like, forms=[*like.forms], counts=[*like.counts])
         country, area = rng.choice(self.places)
         party = rng.choice(synthetic.PARTIES)
         counts = [0, 0, 0, 0, 0]
         counts[rng.randrange(5)] = rng.randrange(1, 6)
         forms = rng.sample(range(1, synthetic.FORMS), rng.choice([1, 1, 1, 2]))
         day, admin1 = rng.randrange(synthetic.FIRST, synthetic.LAST), None if area == country else area
-        return synthetic.Incident(day, country, admin1, forms, counts, 6 if party else rng.randrange(8), party)
+        made = synthetic.Incident(day, country, admin1, forms, counts, 6 if party else rng.randrange(8), party)
+        self.lately = [*self.lately[-100:], replace(made, forms=[*forms], counts=[*counts])]
+        return made
 
     def _pattern(self, node: str) -> tuple[bytes, bytes]:
         rng = self.rng
@@ -113,10 +162,14 @@ class Load:
         forms = rng.sample(range(1, synthetic.FORMS), 2)
         end = start + rng.randrange(20, 365)
         pattern = synthetic.Pattern(start, end, areas, forms, 6 if party else rng.randrange(8), party)
-        return b"", self._event(node, "PatternObserved", None, pattern, [])
+        return b"", self._event(node, "PatternObserved", None, pattern, [])[1]
 
     def _withdrawal(self, node: str) -> tuple[bytes, bytes]:
+        lively = self.tales[node].lively
         case = self.rng.choice(self.reported[node][-self.recent :])
+        if lively and self.rng.random() < LIVELY:
+            case = self.rng.choice(lively).case
+        self.tales[node].withdraw(case)
         named = self.unnamed.pop(case, [])
         self.sequence[node] += 1
         event_id, facts = self._id(), b"\x00" + zigzag(16 * len(named)) + b"".join(named)
@@ -124,20 +177,42 @@ class Load:
         self._keep(node, value, event_id, self.sequence[node], "ConsentWithdrawn", case, [], facts)
         return case, value
 
-    def _event(self, node: str, kind: str, case: bytes | None, event, reasons: list[str]) -> bytes:
+    def _event(
+        self,
+        node: str,
+        kind: str,
+        case: bytes | None,
+        event,
+        reasons: list[str],
+        revision: tuple[Told, Draft] | None = None,
+    ) -> tuple[bytes, bytes, bool]:
+        """Return id and value of the node's next event, and whether its number is the one of the event before."""
         draw = self.rng.random()
         if draw < GAP:
             self.sequence[node] += self.rng.choice([1, 1, 2, 5])
-        if draw < 1 - FORK or not self.sequence[node]:
-            self.sequence[node] += 1
-        event_id, facts = self._id(), event.encode()
-        if kind == "IncidentReported":
+        forked = draw >= 1 - FORK and self.sequence[node] > 0
+        self.sequence[node] += not forked
+        event_id, facts, recorded = self._id(), event.encode(), FIRST
+        body = RECORDED + facts
+        if revision:
+            told, draft = revision
+            recorded += self.rng.randrange(300) * DAY
+            body = draft.encode((told.first.event_id, told.first.number), recorded)
+        if kind in ("IncidentReported", "IncidentAmended", "IncidentVerified"):
             self.unnamed.setdefault(case, []).append(event_id)
-        value = self._envelope(node, kind, event_id, case, RECORDED + facts)
-        self._keep(node, value, event_id, self.sequence[node], kind, case, reasons, facts, event)
-        if not reasons:
+        value = self._envelope(node, kind, event_id, case, body)
+        fields = None if kind == "IncidentRetracted" else event
+        self._keep(node, value, event_id, self.sequence[node], kind, case, reasons, facts, fields)
+        if revision:
+            self._keep_revision(node, value, *revision, recorded)
+        if not reasons and fields:
             self.valid[event_id] = event
-        return value
+        return event_id, value, forked
+
+    def _keep_revision(self, node: str, value: bytes, told: Told, draft: Draft, recorded: int) -> None:
+        replaced = [(event_id.hex(), number) for event_id, number in draft.replaced]
+        row = (f"raw.{node}", digest(value), told.first.event_id, told.first.number)
+        self.revisions[row[:2]] = (*row, json.dumps(replaced), recorded, json.dumps(draft.truth()))
 
     def _id(self) -> bytes:
         raw = bytearray((1_767_225_600_000 + self.made).to_bytes(6, "big") + self.rng.randbytes(10))
@@ -159,7 +234,7 @@ class Load:
                 body=body,
             )
         case_part = b"\x00" if case is None else b"\x02" + case
-        number = zigzag(synthetic.CASE_KINDS[kind])
+        number = zigzag(KINDS[kind])
         parts = [event_id, synthetic.text(node), zigzag(sequence), number, case_part, body_schema]
         return single_object(latest("Envelope"), b"".join(parts) + zigzag(len(body)) + body)
 
@@ -207,6 +282,7 @@ def write_truth(path, load: Load, seen, samples, meta: dict) -> None:
     book = sqlite3.connect(path)
     book.executescript(SCHEMA)
     book.executemany("INSERT INTO events VALUES(?,?,?,?,?,?,?,?,?)", load.rows.values())
+    book.executemany("INSERT INTO revisions VALUES(?,?,?,?,?,?,?)", load.revisions.values())
     for event_id, event in load.valid.items():
         areas = _places_of(event)
         book.executemany("INSERT INTO areas VALUES(?,?)", [(event_id, area) for area in areas])

@@ -1,19 +1,28 @@
-"""What the oracle found, in SQLite: one table for each store that it read. The checks ask nothing else."""
+"""What the oracle found, in SQLite: one table for each store that it read. The checks ask nothing else.
+
+An incident and each further version of it go by the id of the event that made them, minted in a hub and in a row: that
+is `a` (and `b` of a duplicate); `whose` are the ids of the incidents. `versions`, `ended` and `gone` are what must be.
+"""
 
 import hashlib
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 SCHEMA = """
 CREATE TABLE raw(topic TEXT, part INTEGER, offset INTEGER, digest BLOB, node TEXT, event_id BLOB, sequence INTEGER,
-  kind TEXT, case_ref BLOB, expected TEXT, first INTEGER, PRIMARY KEY(topic, part, offset)) WITHOUT ROWID;
+  kind TEXT, case_ref BLOB, expected TEXT, first INTEGER, reasons TEXT, PRIMARY KEY(topic, part, offset)) WITHOUT ROWID;
 CREATE TABLE accepted(part INTEGER, offset INTEGER, kind TEXT, event_id BLOB, node TEXT, sequence INTEGER,
-  area TEXT, case_ref BLOB, facts BLOB);
+  area TEXT, case_ref BLOB, facts BLOB, more TEXT);
+CREATE TABLE versions(event_id BLOB PRIMARY KEY, topic TEXT, offset INTEGER, incident BLOB, accepted INTEGER,
+  current INTEGER, more TEXT) WITHOUT ROWID;
+CREATE TABLE ended(event_id BLOB PRIMARY KEY, ending TEXT, ended_at INTEGER) WITHOUT ROWID;
 CREATE TABLE withdrawals(topic TEXT, offset INTEGER, event_id BLOB);
-CREATE TABLE gone(event_id BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE gone(event_id BLOB PRIMARY KEY, incident BLOB) WITHOUT ROWID;
 CREATE TABLE quarantine(offset INTEGER, topic TEXT, part INTEGER, at INTEGER, event_id BLOB, reasons TEXT);
-CREATE TABLE hub(region TEXT, offset INTEGER, kind TEXT, a BLOB, b BLOB, facts BLOB);
+CREATE TABLE hub(region TEXT, offset INTEGER, kind TEXT, a BLOB, b BLOB, whose BLOB, facts BLOB,
+  more TEXT);
 CREATE TABLE ledger(stage TEXT, part INTEGER, offset INTEGER, lane TEXT, start INTEGER, end INTEGER, counts TEXT,
   time INTEGER);
 CREATE TABLE committed(stage TEXT, lane TEXT, offset INTEGER);
@@ -25,7 +34,7 @@ CREATE TABLE commits(path TEXT, version INTEGER, topic TEXT, part INTEGER, start
 CREATE TABLE named(path TEXT, version INTEGER, file TEXT, size INTEGER);
 CREATE TABLE taken(path TEXT, file TEXT);
 CREATE TABLE objects(path TEXT, file TEXT, size INTEGER);
-CREATE TABLE rows(path TEXT, a TEXT, b TEXT, digest BLOB, fields TEXT);
+CREATE TABLE rows(path TEXT, a TEXT, b TEXT, whose TEXT, digest BLOB, fields TEXT, more TEXT);
 CREATE TABLE reported(node TEXT, first INTEGER, last INTEGER);
 CREATE TABLE missing(node TEXT, count INTEGER);
 CREATE TABLE receipts(node TEXT, upto INTEGER);
@@ -37,9 +46,9 @@ def digest(value: bytes) -> bytes:
     return hashlib.blake2b(value, digest_size=16).digest()
 
 
-def versioned(versions: list[Any], none: Any) -> Any:
-    """Return the versions that a row or a record names, one after another; nothing where it names the first ones."""
-    return none[:0].join(version or none for version in versions) if any(versions) else none[:0]
+def plain(**values: Any) -> str:
+    """Return what goes into a column `more`: equal for equal values."""
+    return json.dumps(values, sort_keys=True)
 
 
 def mint(secret: bytes, event_id: bytes) -> bytes:

@@ -2,52 +2,184 @@
 
 import json
 import sqlite3
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-INCIDENT, PATTERN, WITHDRAWAL = "IncidentReported", "PatternObserved", "ConsentWithdrawn"
+from tests.chaos.oracle.book import plain
+
+INCIDENT, PATTERN, WITHDRAWAL, RETRACTION = (
+    "IncidentReported",
+    "PatternObserved",
+    "ConsentWithdrawn",
+    "IncidentRetracted",
+)
+REVISIONS = ("IncidentAmended", "IncidentVerified", RETRACTION)
+SHARED = ("report_pending_verification", "verified")
+UNKNOWN, NOT_NEWEST, FORKED = "revision.unknown_version", "revision.not_newest", "envelope.sequence_forked"
 
 
-# Incidents that were accepted and whose withdrawal counts: it names them, and came after them from the same node.
+# Incidents and versions that were accepted and whose withdrawal counts: it names them, and came after them.
 GONE = """
 INSERT OR IGNORE INTO gone
-SELECT w.event_id FROM withdrawals w JOIN raw r ON r.topic=w.topic AND r.offset=w.offset AND r.expected='consent_withdrawn'
-  JOIN raw i ON i.topic=w.topic AND i.event_id=w.event_id AND i.expected='accepted' AND i.offset<w.offset
-WHERE i.kind=?"""
+SELECT w.event_id, v.incident FROM withdrawals w
+  JOIN raw r ON r.topic=w.topic AND r.offset=w.offset AND r.expected='consent_withdrawn'
+  JOIN versions v ON v.topic=w.topic AND v.event_id=w.event_id AND v.accepted AND v.offset<w.offset"""
+
+
+class Record(NamedTuple):
+    """One raw record."""
+
+    topic: str
+    part: int
+    offset: int
+    digest: bytes
+    event_id: bytes | None
+    sequence: int
+    kind: str
+    case: bytes | None
+
+
+@dataclass
+class Body:
+    """What the generator says that a sealed body says of an incident: which versions it is to take the place of."""
+
+    incident: bytes
+    number: int
+    replaced: list[tuple[bytes, int]]
+    recorded: int
+    more: dict[str, Any]
+
+    @property
+    def shared(self) -> bool:
+        """Return whether regions are to have it: an incident that was taken back, or found to be none, they are not."""
+        return self.more.get("state") in SHARED
+
+    @property
+    def ending(self) -> str:
+        """Return what it means to a version whose place it takes."""
+        if "reason" in self.more:
+            return str(self.more["reason"])
+        if self.shared:
+            return str(self.more["change"])
+        return "out_of_scope" if self.more["state"] == "not_in_scope" else "did_not_occur"
+
+
+@dataclass
+class Life:
+    """The versions of an incident that nothing has replaced, which of all are shared, and the one that speaks."""
+
+    heads: set[bytes]
+    shared: set[bytes]
+    speaks: bytes
+
+
+@dataclass
+class Lane:
+    """What has come from one node so far."""
+
+    numbers: dict[int, bytes] = field(default_factory=dict)
+    done: set[bytes] = field(default_factory=set)
+    withdrawn: set[bytes | None] = field(default_factory=set)
+    lives: dict[bytes, Life] = field(default_factory=dict)
+    versions: list[tuple[Any, ...]] = field(default_factory=list)
+    ended: list[tuple[bytes, str, int]] = field(default_factory=list)
 
 
 def fold(book: sqlite3.Connection) -> None:
-    """Write the expected outcome beside each raw record, and whether it is the first that brought its event."""
+    """Write the expected outcome beside each raw record, and what must become of each version of an incident."""
     known = {
         (topic, digest): json.loads(refused)
         for topic, digest, refused in book.execute("SELECT topic, digest, refused FROM t.events")
     }
-    lanes: dict[str, dict[str, Any]] = {}
+    bodies = _bodies(book)
+    lanes: dict[str, Lane] = {}
     out = []
     query = (
         "SELECT topic, part, offset, digest, event_id, sequence, kind, case_ref FROM raw ORDER BY topic, part, offset"
     )
-    for topic, part, offset, digest, event_id, sequence, kind, case in book.execute(query):
-        lane = lanes.setdefault(topic, {"numbers": {}, "done": set(), "withdrawn": set()})
-        refused = known.get((topic, digest))
-        outcome = "unknown" if refused is None else _outcome(lane, refused, event_id, sequence, kind, case)
-        out.append((outcome, outcome not in ("repeated", "forked", "unknown"), topic, part, offset))
-    book.executemany("UPDATE raw SET expected=?, first=? WHERE topic=? AND part=? AND offset=?", out)
-    book.execute(GONE, (INCIDENT,))
+    for record in map(Record._make, book.execute(query)):
+        lane, name = lanes.setdefault(record.topic, Lane()), (record.topic, record.digest)
+        refused = known.get(name)
+        outcome, reasons = ("unknown", []) if refused is None else _outcome(lane, record, refused, bodies.get(name))
+        first = outcome not in ("repeated", "forked", "unknown")
+        out.append((outcome, first, json.dumps(reasons), record.topic, record.part, record.offset))
+    book.executemany("UPDATE raw SET expected=?, first=?, reasons=? WHERE topic=? AND part=? AND offset=?", out)
+    for lane in lanes.values():
+        book.executemany("INSERT INTO versions VALUES(?,?,?,?,?,?,?)", lane.versions)
+        book.executemany("INSERT INTO ended VALUES(?,?,?)", lane.ended)
+    book.execute(GONE)
     book.commit()
 
 
-def _outcome(lane: dict[str, Any], refused: list[str], event_id: Any, sequence: Any, kind: Any, case: Any) -> str:
+def _bodies(book: sqlite3.Connection) -> dict[tuple[str, bytes], Body]:
+    found = {}
+    query = "SELECT topic, digest, incident, number, replaced, recorded, more FROM t.revisions"
+    for topic, digest, incident, number, replaced, recorded, more in book.execute(query):
+        named = [(bytes.fromhex(event_id), at) for event_id, at in json.loads(replaced)]
+        found[topic, digest] = Body(incident, number, named, recorded, json.loads(more))
+    return found
+
+
+def _outcome(lane: Lane, record: Record, refused: list[str], body: Body | None) -> tuple[str, list[str]]:
+    """Return what becomes of a record, and the reasons of its quarantine."""
+    event_id = record.event_id
     if event_id is None:
-        return "quarantined"
-    before = lane["numbers"].setdefault(sequence, event_id)
-    if before != event_id:
-        return "forked"
-    if event_id in lane["done"]:
-        return "repeated"
-    lane["done"].add(event_id)
-    if kind == WITHDRAWAL:
-        lane["withdrawn"].add(case)
-        return "consent_withdrawn"
-    if kind == INCIDENT and case in lane["withdrawn"]:
-        return "withdrawn"
-    return "quarantined" if refused else "accepted"
+        return "quarantined", refused
+    if lane.numbers.setdefault(record.sequence, event_id) != event_id:
+        return "forked", [FORKED]
+    if event_id in lane.done:
+        return "repeated", []
+    lane.done.add(event_id)
+    if record.kind == WITHDRAWAL:
+        lane.withdrawn.add(record.case)
+        return "consent_withdrawn", []
+    if record.kind in (INCIDENT, *REVISIONS) and record.case in lane.withdrawn:
+        return "withdrawn", []
+    if refused:
+        return "quarantined", refused
+    if body is not None:
+        reason = _revised(lane, record, event_id, body)
+        return ("quarantined", [reason]) if reason else ("revised", [])
+    if record.kind == INCIDENT:
+        lane.versions.append((event_id, record.topic, record.offset, event_id, True, True, plain()))
+    return "accepted", []
+
+
+def _revised(lane: Lane, record: Record, event_id: bytes, body: Body) -> str:
+    """Go on with an incident's life; return the reason where what is named is not there, or stands that is to be gone.
+
+    What a rule has refused has come all the same, and may be named. Nobody takes the place of a version that she has
+    not named: where that one speaks for the incident, the new one stands beside it, in conflict.
+    """
+    if not _came(lane, [(body.incident, body.number), *body.replaced]):
+        return UNKNOWN
+    replaced = {event_id for event_id, _ in body.replaced}
+    life = lane.lives.get(body.incident) or Life({body.incident}, {body.incident}, body.incident)
+    if record.kind == RETRACTION and life.heads - replaced:
+        return NOT_NEWEST
+    lane.lives[body.incident] = life
+    for version in replaced & life.heads & life.shared:
+        lane.ended.append((version, body.ending, body.recorded))
+    speaks = life.speaks in replaced
+    life.heads = life.heads - replaced | {event_id}
+    life.speaks = event_id if speaks else life.speaks
+    if body.shared:
+        life.shared.add(event_id)
+    row = (event_id, record.topic, record.offset, body.incident, body.shared, speaks, _more(body))
+    lane.versions.append(row)
+    return ""
+
+
+def _came(lane: Lane, named: Iterable[tuple[bytes, int]]) -> bool:
+    """Return whether each of these events came, and was the first to claim its number."""
+    return all(lane.numbers.get(number) == event_id for event_id, number in named)
+
+
+def _more(body: Body) -> str:
+    """Return what is said of a version beside its facts; nothing of one that no region is to have."""
+    if not body.shared:
+        return plain()
+    step = None if body.more["step"] == "unspecified" else body.more["step"]
+    said = {name: body.more[name] for name in ("change", "verified_on", "late")}
+    return plain(**said, step=step)

@@ -9,21 +9,16 @@ from urllib.parse import unquote
 import pyarrow.parquet
 from minio import Minio
 
-from tests.chaos.oracle.book import digest, versioned
+from tests.chaos.oracle.book import digest, plain
 
-KEYS = {
-    "versions": ("incident_id", None),
-    "incidents": ("incident_id", None),
-    "patterns": ("pattern_id", None),
-    "links": ("incident_id", "pattern_id"),
-    "duplicates": ("first_id", "second_id"),
-    "quarantine": ("topic", "offset"),
-}
-VERSIONS = {
-    "versions": ("version_id",),
-    "incidents": ("version_id",),
-    "links": ("version_id",),
-    "duplicates": ("first_version", "second_version"),
+# By table: the columns of the ids of a row, each with that of the version, which takes its place where it is not null.
+KEYS: dict[str, tuple[tuple[str, str], ...]] = {
+    "incidents": (("incident_id", "version_id"),),
+    "versions": (("incident_id", "version_id"),),
+    "patterns": (("pattern_id", ""),),
+    "links": (("incident_id", "version_id"), ("pattern_id", "")),
+    "duplicates": (("first_id", "first_version"), ("second_id", "second_version")),
+    "quarantine": (("topic", ""), ("offset", "")),
 }
 PERSONS = ("women", "girls", "men", "boys", "unknown")
 
@@ -100,22 +95,43 @@ def _version(book: sqlite3.Connection, path: str, version: int, actions: list[di
 
 
 def _rows(book: sqlite3.Connection, path: str, data: bytes) -> None:
-    kind = path.rpartition("/")[2]
-    a, b = KEYS[kind]
+    name = path.rpartition("/")[2]
+    named = KEYS[name]
     for row in pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist():
         text = json.dumps(row, default=str, sort_keys=True).encode()
-        # A table of an earlier release has no column for versions.
-        versions = [row.get(name) for name in VERSIONS.get(kind, ())]
-        second = (str(row[b]) if b else "") + versioned(versions, "0" * 32)
-        values = (path, str(row[a]), second or None, digest(text), _fields(row))
-        book.execute("INSERT INTO rows VALUES(?,?,?,?,?)", values)
+        a, b = (*(str(row.get(version) or row[key]) for key, version in named), None)[:2]
+        whose = "".join(row[key] for key, version in named if version)
+        book.execute(
+            "INSERT INTO rows VALUES(?,?,?,?,?,?,?)", (path, a, b, whose, digest(text), _fields(row), _more(name, row))
+        )
+
+
+def _more(name: str, row: dict[str, Any]) -> str | None:
+    """Return what a row says of a version beside its facts."""
+    if name not in ("incidents", "versions"):
+        return None
+    late, verified = row.get("late_verification"), _day(row.get("verified_on"))
+    found = {"change": row.get("change"), "step": row.get("step"), "verified_on": verified, "late": late}
+    if name == "versions":
+        found |= {"ending": row["ending"], "ended_on": _day(row["ended_on"]), "conflict": row["conflict"]}
+    return plain(**found)
+
+
+def _day(value: Any) -> int | None:
+    """Return a date in days since 1970."""
+    return None if value is None else (value - value.__class__(1970, 1, 1)).days
 
 
 def _fields(row: dict[str, Any]) -> str | None:
     """Return what the truth says of an incident, as the table has it."""
     if "occurred_on" not in row:
         return None
-    day = (row["occurred_on"] - row["occurred_on"].__class__(1970, 1, 1)).days
     persons = [row[name] for name in PERSONS]
-    found = {"day": day, "country": row["country"], "admin1": row["admin1"], "persons": persons, "party": row["party"]}
+    found = {
+        "day": _day(row["occurred_on"]),
+        "country": row["country"],
+        "admin1": row["admin1"],
+        "persons": persons,
+        "party": row["party"],
+    }
     return json.dumps(found)

@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from tests.chaos.oracle.avro import Frames, Malformed
-from tests.chaos.oracle.book import digest, versioned
+from tests.chaos.oracle.book import digest, plain
 
 STAGES = ("refine", "merge")
 SECONDS = 120
@@ -89,7 +89,7 @@ def _raw(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
         e = {"node": None, "event_id": None, "sequence": None, "kind": None, "case_ref": None}
     place = (record.topic, record.partition, record.offset, digest(value))
     book.execute(
-        "INSERT INTO raw VALUES(?,?,?,?,?,?,?,?,?,NULL,NULL)",
+        "INSERT INTO raw VALUES(?,?,?,?,?,?,?,?,?,NULL,NULL,NULL)",
         (*place, e["node"], e["event_id"], e["sequence"], e["kind"], e["case_ref"]),
     )
     if e["kind"] == "ConsentWithdrawn":
@@ -98,13 +98,27 @@ def _raw(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
         book.executemany("INSERT INTO withdrawals VALUES(?,?,?)", rows)
 
 
+FACTS = {"IncidentAccepted": "@incident", "RevisionAccepted": "@incident", "PatternAccepted": "@pattern"}
+
+
 def _accepted(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
     _record(book, record)
     name, e = frames.decode(record.value)
-    facts = {"IncidentAccepted": "@incident", "PatternAccepted": "@pattern"}.get(name)
+    facts = FACTS.get(name)
     row = (record.partition, record.offset, name, e["event_id"], e["node"], e.get("sequence"), e.get("area"))
     found = digest(e[facts]) if facts else None
-    book.execute("INSERT INTO accepted VALUES(?,?,?,?,?,?,?,?,?)", (*row, e.get("case_ref"), found))
+    more = None
+    if name == "RevisionAccepted":
+        more = plain(incident=e["incident_id"].hex(), current=e["current"], **_change(e))
+    elif name == "VersionEnded":
+        more = plain(ending=e["ending"], ended_at=e["ended_at"])
+    book.execute("INSERT INTO accepted VALUES(?,?,?,?,?,?,?,?,?,?)", (*row, e.get("case_ref"), found, more))
+
+
+def _change(e: dict[str, Any]) -> dict[str, Any]:
+    """Return what made a version, as `accepted` and a hub say it."""
+    step = None if e["step"] == "unspecified" else e["step"]
+    return {"change": e["change"], "step": step, "verified_on": e["verified_on"], "late": e["late_verification"]}
 
 
 def _quarantine(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
@@ -113,33 +127,31 @@ def _quarantine(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
     book.execute("INSERT INTO quarantine VALUES(?,?,?,?,?,?)", row)
 
 
-HUB = {
-    "IncidentShared": ("incident", "incident_id", "", "@incident"),
-    "PatternShared": ("pattern", "pattern_id", "", "@pattern"),
-    "PatternLinked": ("link", "incident_id", "pattern_id", ""),
-    "ProbableDuplicate": ("duplicate", "first_id", "second_id", ""),
-    "IncidentRemoved": ("removed", "incident_id", "", ""),
-    "RevisionShared": ("revision", "incident_id", "", "@incident"),
-    "VersionClosed": ("closed", "incident_id", "", ""),
-}
-VERSIONS = {
-    "PatternLinked": ("version_id",),
-    "ProbableDuplicate": ("first_version", "second_version"),
-    "RevisionShared": ("version_id",),
-    "VersionClosed": ("version_id",),
+# By contract: what it is called here; whose ids it has, with those of their versions; its facts.
+HUB: dict[str, tuple[str, tuple[tuple[str, str], ...], str]] = {
+    "IncidentShared": ("incident", (("incident_id", ""),), "@incident"),
+    "RevisionShared": ("revision", (("incident_id", "version_id"),), "@incident"),
+    "VersionClosed": ("closed", (("incident_id", "version_id"),), ""),
+    "PatternShared": ("pattern", (("pattern_id", ""),), "@pattern"),
+    "PatternLinked": ("link", (("incident_id", "version_id"), ("pattern_id", "")), ""),
+    "ProbableDuplicate": ("duplicate", (("first_id", "first_version"), ("second_id", "second_version")), ""),
+    "IncidentRemoved": ("removed", (("incident_id", ""),), ""),
 }
 
 
 def _hub(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
     _record(book, record)
     name, e = frames.decode(record.value)
-    kind, a, b, facts = HUB[name]
-    if kind == "revision" and not e["current"]:
-        kind = "conflict"
-    region = record.topic.partition(".")[2]
-    second = (e[b] if b else b"") + versioned([e.get(each) for each in VERSIONS.get(name, ())], bytes(16))
-    row = (region, record.offset, kind, e[a], second, digest(e[facts]) if facts else None)
-    book.execute("INSERT INTO hub VALUES(?,?,?,?,?,?)", row)
+    kind, named, facts = HUB[name]
+    a, b = (*(e.get(version) or e[incident] for incident, version in named), b"")[:2]
+    whose = b"".join(e[incident] for incident, _ in named if incident != "pattern_id")
+    more = None
+    if name == "RevisionShared":
+        more = plain(current=e["current"], **_change(e))
+    elif name == "VersionClosed":
+        more = plain(ending=e["ending"], ended_on=e["ended_on"])
+    row = (record.topic.partition(".")[2], record.offset, kind, a, b, whose, digest(e[facts]) if facts else None, more)
+    book.execute("INSERT INTO hub VALUES(?,?,?,?,?,?,?,?)", row)
 
 
 def _ledger(book: sqlite3.Connection, frames: Frames, record: Any) -> None:

@@ -101,4 +101,5 @@ class OwnNode:
         while not self.ended(self.sync(self.world.kafka)):
             assert time.monotonic() < until, f"the node cannot send: {self.said[-1]}"
         self.world.load.rows |= self.load.rows
+        self.world.load.revisions |= self.load.revisions
         self.world.load.valid |= self.load.valid
