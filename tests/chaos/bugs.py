@@ -254,18 +254,26 @@ def forgets_on_restart() -> None:
 
 def withdrawal_forgotten_on_restart() -> None:
     """A withdrawal is no part of what a batch adds to the state."""
-    from streams import refined
-
-    inner = refined.changes
-    refined.changes = lambda sequences, hashes, withdrawn, *more: inner(sequences, hashes, set(), *more)
+    _forgotten(withdrawn=frozenset())
 
 
 def lives_forgotten_on_restart() -> None:
     """Which version speaks for an incident is kept in memory only."""
+    _forgotten(lives={})
+
+
+def waiting_forgotten_on_restart() -> None:
+    """What waits for another event is kept in memory only."""
+    _forgotten(waiting={})
+
+
+def _forgotten(**what) -> None:
+    from dataclasses import replace
+
     from streams import refined
 
     inner = refined.changes
-    refined.changes = lambda sequences, hashes, withdrawn, states, *lives: inner(sequences, hashes, withdrawn, states)
+    refined.changes = lambda numbers, hashes, states, changed: inner(numbers, hashes, states, replace(changed, **what))
 
 
 def states_forgotten_on_restart() -> None:
@@ -273,9 +281,7 @@ def states_forgotten_on_restart() -> None:
     from streams import refined
 
     inner = refined.changes
-    refined.changes = lambda sequences, hashes, withdrawn, states, *lives: inner(
-        sequences, hashes, withdrawn, np.zeros_like(states), *lives
-    )
+    refined.changes = lambda numbers, hashes, states, changed: inner(numbers, hashes, np.zeros_like(states), changed)
 
 
 def opens_one_late() -> None:
@@ -351,17 +357,17 @@ def withdrawal_ignored() -> None:
 
 def version_not_ended() -> None:
     """A new version comes, and nobody is told of the end of the one before."""
-    from streams import revisions
+    from streams import revised
 
-    revisions._ended_output = lambda *arguments: ()
+    revised._ended_output = lambda *arguments: ()
 
 
 def version_ended_at_home_only() -> None:
     """The end of a version is told to one lane, as if its area could not be another one's."""
-    from streams import revisions
+    from streams import revised
 
-    inner = revisions._ended_output
-    revisions._ended_output = lambda revised, node, count: inner(revised, node, 1)
+    inner = revised._ended_output
+    revised._ended_output = lambda followed, node, count: inner(followed, node, 1)
 
 
 def conflict_is_current() -> None:
@@ -378,7 +384,7 @@ def unknown_version_taken() -> None:
     """What a revision names is taken to be there."""
     from streams import dedupe
 
-    dedupe.known = lambda seen, sequences, hashes: np.ones(len(sequences), np.bool_)
+    dedupe.look = lambda seen, sequences, hashes: np.full(len(sequences), dedupe.REPEATED, np.uint8)
 
 
 def no_reasons() -> None:

@@ -102,6 +102,7 @@ PLANTED: dict[str, Bug] = {
     "forgets_on_restart": Bug("refine", "crash after a commit"),
     "withdrawal_forgotten_on_restart": Bug("refine", "crash after a commit"),
     "lives_forgotten_on_restart": Bug("refine", "crash after a commit"),
+    "waiting_forgotten_on_restart": Bug("refine", "crash after a commit"),
     "states_forgotten_on_restart": Bug("refine", "crash after a commit"),
     "opens_one_late": Bug("refine", "crash after a commit"),
     "fork_is_new": Bug("refine", "nothing"),

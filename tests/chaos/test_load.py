@@ -11,7 +11,7 @@ import pytest
 from schemas import rows, seal
 from schemas.keyring import Keyring
 from schemas.wire import unframe
-from streams import dedupe, merge, refine, refined, revisions
+from streams import dedupe, merge, refine, refined, revised, revisions
 from streams.merge import Merge
 from streams.refine import Refine
 from tests.chaos import bugs, load
@@ -128,7 +128,7 @@ def tried(found):
 @pytest.fixture
 def unharmed():
     """Take a planted bug out again."""
-    kept = [(module, dict(vars(module))) for module in (dedupe, merge, refine, refined, revisions)]
+    kept = [(module, dict(vars(module))) for module in (dedupe, merge, refine, refined, revised, revisions)]
     yield
     for module, values in kept:
         vars(module).update(values)
