@@ -108,13 +108,13 @@ class Refine:
         outputs += revised_output(revised, self._node, self._partitions)
         outputs += withdrawn_output(found, taken_back, self._node, self._partitions)
         outputs += self._quarantined(waited.records, waited.found) + self._quarantined(records, found)
-        now = [one for one in revised.followed.values() if one.event.sent.found is found]
+        waited_here = np.isin(records.offsets, list(revised.waiting))
         counts = {
             "accepted": sum(len(each.rows) for each in (*accepted, *observed)),
-            "revised": len(now),
-            "waiting": len(revised.waiting.keys() - revised.released),
+            "revised": int(np.isin(records.offsets, list(revised.followed))[~waited_here].sum()),
+            "waiting": len(revised.waiting),
             "repeated": int((verdicts == REPEATED).sum()),
-            "quarantined": int(found.refused.sum()),
+            "quarantined": int(found.refused[~waited_here].sum()),
             "withdrawn": int(late.sum()),
             "consent_withdrawn": int((~found.refused[consents]).sum()),
         }

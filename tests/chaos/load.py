@@ -10,6 +10,7 @@ import hashlib
 import json
 import random
 import sqlite3
+from bisect import insort
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.synthetic import zigzag
 
 REPEAT, BROKEN, JUNK, AGAIN, WITHDRAW, PATTERNS, GAP, FORK = 0.05, 0.02, 0.002, 0.15, 0.03, 0.03, 0.004, 0.003
 ROOT = Path(__file__).parents[2]
-REVISED, STRAY, LIVELY, REPORTED_VERIFIED, ALIKE, LIKE_ANOTHER = 0.04, 0.06, 0.3, 0.25, 0.02, 0.5
+REVISED, STRAY, LIVELY, REPORTED_VERIFIED, ALIKE, LIKE_ANOTHER, LATE = 0.04, 0.06, 0.3, 0.25, 0.02, 0.5, 0.15
 FIRST, DAY = 1_767_225_600_000, 86_400_000
 RECORDED = zigzag(FIRST)
 # What the envelope calls them; tests/synthetic.py knows the others.
@@ -69,6 +70,7 @@ class Load:
         self.unnamed: dict[bytes, list[bytes]] = {}
         self.reported: dict[str, list[bytes]] = {node: [] for node in nodes}
         self.sent: dict[str, list[tuple[bytes, bytes]]] = {node: [] for node in nodes}
+        self.late: dict[str, list[tuple[int, bytes, bytes]]] = {node: [] for node in nodes}
         known = [(c, a) for c in sorted(monitored_countries()) for a in areas_of(c)]
         self.places = self.rng.sample(known, places)  # few, so that many incidents meet a pattern
         self.made = 0
@@ -78,10 +80,18 @@ class Load:
             node = self.nodes[self.made % len(self.nodes)]
             self.made += 1
             key, value = self._one(node)
-            self.sent[node].append((key, value))
-            yield f"raw.{node}", key, value
+            while self.late[node] and self.late[node][0][0] <= self.made:
+                yield self._sent(node, *self.late[node].pop(0)[1:])
+            if (f"raw.{node}", digest(value)) in self.revisions and self.rng.random() < LATE:
+                insort(self.late[node], (self.made + self.rng.randrange(20, 600), key, value))
+                continue
+            yield self._sent(node, key, value)
             if self.rng.random() < REPEAT:
                 yield f"raw.{node}", *self.rng.choice(self.sent[node][-3_000:])
+
+    def _sent(self, node: str, key: bytes, value: bytes) -> tuple[str, bytes, bytes]:
+        self.sent[node].append((key, value))
+        return f"raw.{node}", key, value
 
     def _one(self, node: str) -> tuple[bytes, bytes]:
         draw = self.rng.random()
@@ -281,7 +291,9 @@ def write_truth(path, load: Load, seen, samples, meta: dict) -> None:
     path.unlink(missing_ok=True)
     book = sqlite3.connect(path)
     book.executescript(SCHEMA)
-    book.executemany("INSERT INTO events VALUES(?,?,?,?,?,?,?,?,?)", load.rows.values())
+    held = {(f"raw.{node}", digest(value)) for node, late in load.late.items() for _, _, value in late}
+    rows = [row for name, row in load.rows.items() if name not in held]
+    book.executemany("INSERT INTO events VALUES(?,?,?,?,?,?,?,?,?)", rows)
     book.executemany("INSERT INTO revisions VALUES(?,?,?,?,?,?,?)", load.revisions.values())
     for event_id, event in load.valid.items():
         areas = _places_of(event)

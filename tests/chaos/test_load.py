@@ -103,6 +103,7 @@ def test_the_load_tries_what_may_become_of_a_version(tmp_path):
     wanted = [(kind, reason) for kind in REVISIONS for reason in ("revised", "withdrawn", "repeated", UNKNOWN)]
     assert tried(found) >= {*wanted, (RETRACTION, NOT_NEWEST)}
     assert of(found, "SELECT count(*) FROM raw JOIN t.revisions USING(topic, digest) WHERE expected='forked'") > 0
+    assert of(found, "SELECT count(*) FROM raw WHERE expected='waiting' AND taken IS NOT NULL") > 10
     assert of(found, "SELECT count(*) FROM versions WHERE accepted AND NOT current") > 30
     assert of(found, "SELECT count(*) FROM versions v JOIN ended e USING(event_id) WHERE NOT v.current") > 20
     assert of(found, MOVED) > 30
@@ -143,6 +144,7 @@ def unharmed():
         (bugs.conflict_is_current, "I1"),
         (bugs.unknown_version_taken, "I1"),
         (bugs.lives_forgotten_on_restart, "I1"),
+        (bugs.waiting_forgotten_on_restart, "I1"),
         (bugs.states_forgotten_on_restart, "I1"),
         (bugs.withdrawal_forgotten_on_restart, "I1"),
         (bugs.version_not_closed, "I1 hub"),

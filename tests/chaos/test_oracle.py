@@ -247,7 +247,7 @@ class World:
     def fill(self, found):
         for at, e in enumerate(self.log):
             row = ("raw.N", 0, at, e["digest"], "N", e["id"], e["sequence"], e["kind"], e["case"])
-            found.execute("INSERT INTO raw VALUES(?,?,?,?,?,?,?,?,?,NULL,NULL,NULL)", row)
+            found.execute("INSERT INTO raw VALUES(?,?,?,?,?,?,?,?,?,NULL,NULL,NULL,NULL)", row)
         for at, (kind, e, area, *rest) in enumerate(self.accepted):
             more, part = (*rest, *(None, 0)[len(rest) :])
             row = (part, at, kind, e["id"], "N", e["sequence"], area, e["case"], e["facts"], more)

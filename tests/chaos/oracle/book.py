@@ -12,7 +12,7 @@ from typing import Any
 
 SCHEMA = """
 CREATE TABLE raw(topic TEXT, part INTEGER, offset INTEGER, digest BLOB, node TEXT, event_id BLOB, sequence INTEGER,
-  kind TEXT, case_ref BLOB, expected TEXT, first INTEGER, reasons TEXT, PRIMARY KEY(topic, part, offset)) WITHOUT ROWID;
+  kind TEXT, case_ref BLOB, expected TEXT, first INTEGER, reasons TEXT, taken INTEGER, PRIMARY KEY(topic, part, offset)) WITHOUT ROWID;
 CREATE TABLE accepted(part INTEGER, offset INTEGER, kind TEXT, event_id BLOB, node TEXT, sequence INTEGER,
   area TEXT, case_ref BLOB, facts BLOB, more TEXT);
 CREATE TABLE versions(event_id BLOB PRIMARY KEY, topic TEXT, offset INTEGER, incident BLOB, accepted INTEGER,

@@ -45,7 +45,7 @@ def outcome(book: Book, mints: dict[str, bytes]) -> Finding:
 
 def _quarantined(book: Book, f: Finding) -> None:
     found = {row[:3]: json.loads(row[3]) for row in rows_of(book, "SELECT topic, part, at, reasons FROM quarantine")}
-    query = "SELECT topic, part, offset, reasons FROM raw WHERE expected IN ('quarantined', 'forked')"
+    query = "SELECT topic, part, offset, reasons FROM raw WHERE reasons<>'[]'"
     wanted = {row[:3]: json.loads(row[3]) for row in rows_of(book, query)}
     f.differ("quarantine", found, wanted)
     for place in found.keys() & wanted.keys():
@@ -177,7 +177,7 @@ def order(book: Book, mints: dict[str, bytes]) -> Finding:
     for topic, case, offset in rows_of(book, query):
         withdrawn[topic, case] = offset
     query = (
-        "SELECT r.topic, r.case_ref, r.kind, a.part, r.offset, a.offset FROM accepted a JOIN raw r USING(event_id) "
+        "SELECT r.topic, r.case_ref, r.kind, a.part, coalesce(r.taken, r.offset), a.offset FROM accepted a JOIN raw r USING(event_id) "
         "WHERE r.first AND r.case_ref IS NOT NULL AND a.kind NOT IN ('IncidentWithdrawn', 'VersionEnded') "
         "ORDER BY a.part, a.offset"
     )

@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -82,6 +81,8 @@ class Lane:
     done: set[bytes] = field(default_factory=set)
     withdrawn: set[bytes | None] = field(default_factory=set)
     lives: dict[bytes, Life] = field(default_factory=dict)
+    waiting: dict[int, tuple[Record, Body]] = field(default_factory=dict)
+    taken: list[tuple[int, str, Record]] = field(default_factory=list)
     versions: list[tuple[Any, ...]] = field(default_factory=list)
     ended: list[tuple[bytes, str, int]] = field(default_factory=list)
 
@@ -104,8 +105,13 @@ def fold(book: sqlite3.Connection) -> None:
         outcome, reasons = ("unknown", []) if refused is None else _outcome(lane, record, refused, bodies.get(name))
         first = outcome not in ("repeated", "forked", "unknown")
         out.append((outcome, first, json.dumps(reasons), record.topic, record.part, record.offset))
+        _release(lane, record)
     book.executemany("UPDATE raw SET expected=?, first=?, reasons=? WHERE topic=? AND part=? AND offset=?", out)
     for lane in lanes.values():
+        taken = [
+            (at, json.dumps([reason] if reason else []), r.topic, r.part, r.offset) for at, reason, r in lane.taken
+        ]
+        book.executemany("UPDATE raw SET taken=?, reasons=? WHERE topic=? AND part=? AND offset=?", taken)
         book.executemany("INSERT INTO versions VALUES(?,?,?,?,?,?,?)", lane.versions)
         book.executemany("INSERT INTO ended VALUES(?,?,?)", lane.ended)
     book.execute(GONE)
@@ -133,26 +139,39 @@ def _outcome(lane: Lane, record: Record, refused: list[str], body: Body | None) 
     lane.done.add(event_id)
     if record.kind == WITHDRAWAL:
         lane.withdrawn.add(record.case)
+        lane.waiting = {at: one for at, one in lane.waiting.items() if one[0].case != record.case}
         return "consent_withdrawn", []
     if record.kind in (INCIDENT, *REVISIONS) and record.case in lane.withdrawn:
         return "withdrawn", []
     if refused:
         return "quarantined", refused
     if body is not None:
-        reason = _revised(lane, record, event_id, body)
+        if not _hopeless(lane, record, body) and not _came(lane, body):
+            lane.waiting[record.offset] = record, body
+            return "waiting", []
+        reason = _revised(lane, record, body, record.offset)
         return ("quarantined", [reason]) if reason else ("revised", [])
     if record.kind == INCIDENT:
         lane.versions.append((event_id, record.topic, record.offset, event_id, True, True, plain()))
     return "accepted", []
 
 
-def _revised(lane: Lane, record: Record, event_id: bytes, body: Body) -> str:
+def _release(lane: Lane, record: Record) -> None:
+    """Go on with what waited for a record, and with what waited for that; of several the one that came first."""
+    while ready := [at for at, (r, body) in lane.waiting.items() if _hopeless(lane, r, body) or _came(lane, body)]:
+        waited, body = lane.waiting.pop(min(ready))
+        lane.taken.append((record.offset, _revised(lane, waited, body, record.offset), waited))
+
+
+def _revised(lane: Lane, record: Record, body: Body, at: int) -> str:
     """Go on with an incident's life; return the reason where what is named is not there, or stands that is to be gone.
 
     What a rule has refused has come all the same, and may be named. Nobody takes the place of a version that she has
     not named: where that one speaks for the incident, the new one stands beside it, in conflict.
     """
-    if not _came(lane, [(body.incident, body.number), *body.replaced]):
+    event_id = record.event_id
+    assert event_id is not None
+    if _hopeless(lane, record, body):
         return UNKNOWN
     replaced = {event_id for event_id, _ in body.replaced}
     life = lane.lives.get(body.incident) or Life({body.incident}, {body.incident}, body.incident)
@@ -166,14 +185,26 @@ def _revised(lane: Lane, record: Record, event_id: bytes, body: Body) -> str:
     life.speaks = event_id if speaks else life.speaks
     if body.shared:
         life.shared.add(event_id)
-    row = (event_id, record.topic, record.offset, body.incident, body.shared, speaks, _more(body))
-    lane.versions.append(row)
+    lane.versions.append((event_id, record.topic, at, body.incident, body.shared, speaks, _more(body)))
     return ""
 
 
-def _came(lane: Lane, named: Iterable[tuple[bytes, int]]) -> bool:
-    """Return whether each of these events came, and was the first to claim its number."""
-    return all(lane.numbers.get(number) == event_id for event_id, number in named)
+def _named(body: Body) -> list[tuple[bytes, int]]:
+    return [(body.incident, body.number), *body.replaced]
+
+
+def _hopeless(lane: Lane, record: Record, body: Body) -> bool:
+    """Return whether one of the events that it names can never come: its number is another's, or not before its own."""
+    return any(
+        not 1 <= number < record.sequence or lane.numbers.get(number, event_id) != event_id
+        for event_id, number in _named(body)
+    )
+
+
+def _came(lane: Lane, body: Body) -> bool:
+    """Return whether each of the events that it names came, and waits for nothing itself."""
+    asleep = {record.sequence for record, _ in lane.waiting.values()}
+    return all(lane.numbers.get(number) == event_id and number not in asleep for event_id, number in _named(body))
 
 
 def _more(body: Body) -> str:

@@ -89,7 +89,7 @@ def _raw(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
         e = {"node": None, "event_id": None, "sequence": None, "kind": None, "case_ref": None}
     place = (record.topic, record.partition, record.offset, digest(value))
     book.execute(
-        "INSERT INTO raw VALUES(?,?,?,?,?,?,?,?,?,NULL,NULL,NULL)",
+        "INSERT INTO raw VALUES(?,?,?,?,?,?,?,?,?,NULL,NULL,NULL,NULL)",
         (*place, e["node"], e["event_id"], e["sequence"], e["kind"], e["case_ref"]),
     )
     if e["kind"] == "ConsentWithdrawn":

@@ -219,7 +219,7 @@ def test_what_comes_before_what_it_follows_waits_and_is_released_by_it():
         ([(2, True), (3, True)], [(1, "amended"), (2, "amended")]),
     ]
     assert state.waiting == {}
-    assert run([values])[2] == [{"accepted": 1, "revised": 2}]
+    assert run([values])[2] == [{"waiting": 2, "accepted": 1}]
 
 
 def test_what_waits_says_for_what_and_keeps_its_bytes():
