@@ -90,11 +90,12 @@ def _table(title: str, *columns: str) -> Any:
 
 
 def _nodes(nodes: list[dict[str, Any]]) -> Any:
-    table = _table("Nodes", "node", "numbers", "missing", "accepted", "repeated", "quarantined", "receipted through")
+    names = ("accepted", "revised", "repeated", "quarantined")
+    table = _table("Nodes", "node", "numbers", "missing", *names, "waiting", "receipted through")
     for node in nodes:
         counts = node["counts"]
         numbers = f"1–{node['highest']}" if node["highest"] else "–"
-        cells = (str(counts.get(name, 0)) for name in ("accepted", "repeated", "quarantined"))
+        cells = [str(counts.get(name, 0)) for name in names] + [str(len(node["waiting"]))]
         table.add_row(node["node"], numbers, str(node["missing_count"]), *cells, str(node["receipted_through"]))
     return table
 
@@ -112,6 +113,8 @@ def _regions(regions: list[dict[str, Any]]) -> Any:
         "region",
         "unverified incidents",
         "verified",
+        "revised",
+        "in conflict",
         "patterns",
         "links",
         "probable duplicates",
@@ -120,8 +123,10 @@ def _regions(regions: list[dict[str, Any]]) -> Any:
     for region in regions:
         states = region["incidents"]
         incidents = (_few(states.get(state, 0)) for state in ("report_pending_verification", "verified"))
+        revised = (_few(region[name]) for name in ("revised", "in_conflict"))
         numbers = (_few(region[name]) for name in ("links", "probable_duplicates"))
-        table.add_row(region["region"], *incidents, str(region["patterns"]), *numbers, str(len(region["cross_border"])))
+        cells = (*incidents, *revised, str(region["patterns"]), *numbers, str(len(region["cross_border"])))
+        table.add_row(region["region"], *cells)
     return table
 
 

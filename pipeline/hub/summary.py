@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+import polars as pl
+
 from pipeline.hub.completeness import NodeCompleteness, fold
 from pipeline.hub.crossing import crossings
 from pipeline.hub.reading import table
@@ -18,6 +20,8 @@ from quality.disclosure import THRESHOLD, safe_count, safe_table
 from schemas.rows import read as read_row
 from schemas.wire import unframe
 from sinks.store import Store
+
+TABLES = ("incidents", "versions", "patterns", "links", "duplicates")
 
 
 def summary(kafka: str, store: Store, key: bytes, regions: Iterable[str]) -> dict[str, Any]:
@@ -55,13 +59,15 @@ def quarantined(kafka: str) -> dict[str, int]:
 
 def region_page(store: Store, region: str) -> dict[str, Any]:
     """Return what the tables of one region hold."""
-    frames = {name: table(store, f"hub/{region}/{name}") for name in ("incidents", "patterns", "links", "duplicates")}
-    incidents = frames["incidents"]
+    frames = {name: table(store, f"hub/{region}/{name}") for name in TABLES}
+    incidents, versions = frames["incidents"], frames["versions"]
     return {
         "region": region,
         "incidents": {
             state: safe_count(n) for state, n in incidents.group_by("verification").len().sort("verification").rows()
         },
+        "revised": safe_count(incidents["version_id"].count()),
+        "in_conflict": safe_count(versions.filter("conflict", pl.col("ended_on").is_null())["incident_id"].n_unique()),
         "patterns": len(frames["patterns"]),
         "links": safe_count(len(frames["links"])),
         "linked_incidents": safe_count(frames["links"]["incident_id"].n_unique()),

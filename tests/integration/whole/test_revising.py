@@ -8,6 +8,8 @@ from pipeline.node import node as nodes
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.record import Recorder
 from schemas import seal
+from schemas.rows import read as read_row
+from schemas.wire import unframe
 from tests.integration.whole.conftest import PATTERN
 from tests.integration.whole.rig import REGION, Whole, send, tocsin
 from tests.integration.whole.test_withdrawing import record, rows, told, until
@@ -52,15 +54,12 @@ def of(run, number, name):
 
 def version(run, number):
     """Return the id that the region knows the version of an event by."""
+    return seal.mint(run.secrets[REGION], event_id(run, number)).hex()
+
+
+def event_id(run, number):
     found = {entry.sequence: entry.envelope for entry in Reader(run.reporters[NODE].journal).read()}
-    return seal.mint(run.secrets[REGION], _id(found[number])).hex()
-
-
-def _id(envelope):
-    from schemas.rows import read as read_row
-    from schemas.wire import unframe
-
-    return read_row(*unframe(envelope))["event_id"]
+    return read_row(*unframe(found[number]))["event_id"]
 
 
 def test_a_verified_incident_has_one_row_and_its_links_name_the_version(run):
@@ -88,6 +87,11 @@ def test_a_verified_incident_has_one_row_and_its_links_name_the_version(run):
         "report_pending_verification",
     )
     assert link["version_id"] == row["version_id"]
+    story = told(run, "why", event_id(run, event).hex())
+    (hub,) = story["hubs"]
+    assert (hub["id"], hub["incident"]) == (row["version_id"], row["incident_id"])
+    assert hub["linked_to"] == [link["pattern_id"]]
+    assert "a version of" in tocsin(run, "why", event_id(run, event).hex())
     held = b"".join(entry.value or b"" for entry in read(run.kafka, f"hub.{REGION}", "accepted", "raw.SYN-1"))
     assert b"A. Name" not in held
 
@@ -146,6 +150,14 @@ def test_what_comes_before_what_it_follows_is_named_and_released_by_it(run):
 def test_tables_made_again_from_the_log_are_equal(run):
     done = told(run, "replay", f"hub.{REGION}", "--into", "again/revised", "--check")
     assert done["equal"], done
+
+
+def test_the_summary_tells_of_versions_below_no_threshold(run):
+    page = told(run, "hub", "summary", REGION)
+    (region,) = page["regions"]
+    assert {region["revised"], region["in_conflict"]} <= {None, 0}
+    assert {node["node"]: node["waiting"] for node in page["nodes"]}[NODE] == []
+    assert "in conflict" in tocsin(run, "hub", "summary", REGION)
 
 
 def test_a_withdrawn_case_leaves_its_history_too(run):
