@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-LIMIT = 1 << 25  # ids that are kept, 8 bytes each; beyond that it begins anew
+LIMIT = 1 << 21  # ids that are kept of a table, 8 bytes each; beyond that it begins anew
 DIGITS = 8
 
 
