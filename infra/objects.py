@@ -117,7 +117,7 @@ def tidy(ports: Mapping[str, int]) -> None:
             socket.unlink(missing_ok=True)
 
 
-def probes() -> list[str]:
+def _probes() -> list[str]:
     """Return the names of objects that lie in each of the filer's databases, which go by the folder's MD5.
 
     One that met a full disk takes no write any more, also when there is space again, until the store starts anew.
@@ -143,7 +143,7 @@ def ready(s3: str, access_key: str, secret_key: str) -> bool:
     try:
         if not client.bucket_exists(BUCKET):
             return False
-        for name in probes():
+        for name in _probes():
             client.put_object(BUCKET, name, io.BytesIO(b"ready"), 5)
     except (MinioException, urllib3.exceptions.HTTPError, OSError):
         return False
