@@ -122,7 +122,7 @@ def revise(waited: Sent, now: Sent, new: Longs, keyring: Keyring, opened: Opener
         event = events.get(int(now.records.offsets[row]))
         if event is not None and event.sent is now:
             course.come(event)
-        course.release(row)
+        course.release(row, int(now.found.sequence[row]))
     return revised
 
 
@@ -178,12 +178,18 @@ class _Course:
         else:
             self._settle(event, verdict)
 
-    def release(self, row: int) -> None:
+    def release(self, row: int, number: int) -> None:
         """Settle all that waited for what has come with a row, and what waited for those; the first that came first."""
-        while ready := [each.offset for each in self._waiting().values() if self._ready(each, row)]:
-            event = self.events[min(ready)]
-            self.revised.released.add(event.offset)
-            self._settle(event, self._verdict(_waits(event), row + 1))
+        come = {number}
+        while ready := [each for each in self._needing(come) if self._ready(each, row)]:
+            first = min(ready, key=lambda each: each.offset)
+            self.revised.released.add(first.offset)
+            self._settle(self.events[first.offset], self._verdict(first, row + 1))
+            come.add(first.number)
+
+    def _needing(self, come: set[int]) -> list[Waits]:
+        """Return what waits for one of these numbers."""
+        return [each for each in self._waiting().values() if any(number in come for _, number in each.needs)]
 
     def _waiting(self) -> dict[int, Waits]:
         both = {**self.past.waiting, **self.revised.waiting}
