@@ -73,9 +73,11 @@ def _decode(framed: Framed, release: Release, raw: tuple[str, ...], rows: Longs)
 
 def bring_incidents(held: Held, batch: Batch) -> list[Arrived]:
     """Enter incidents and further versions into the lane, all at once; return those that are new, by release."""
-    some = [each for name in (INCIDENTS, REVISIONS) for each in batch.columns[name]]
+    some = [each for name in (INCIDENTS, REVISIONS) for each in batch.columns[name] if each[1].n]
     parts = [_incidents(held, columns) for _, columns in some]
-    fresh, reporters = (np.concatenate(each) for each in zip(*parts, strict=True))
+    if not parts:
+        return []
+    fresh, reporters = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
     kept, numbers = enter_incidents(held, fresh, reporters)
     arrived, at, given = [], 0, 0
     for (release, columns), (mine, _) in zip(some, parts, strict=True):

@@ -317,6 +317,8 @@ def _incident_ids(parcel: _Parcel, held: Held, numbers: Longs) -> tuple[Minted, 
     ids = np.empty((len(numbers), 16), np.uint8)
     ids[new] = parcel.minted[numbers[new] - parcel.first]
     ids[~new] = _minted(parcel, held.incidents.ids, numbers[~new])
+    if not held.origins.of:
+        return ids, None
     events = held.incidents.ids[numbers]
     revised = held.origins.revised(events)
     if not revised.any():
