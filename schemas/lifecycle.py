@@ -13,6 +13,8 @@ from schemas.tables import read
 ID = 16
 ENTRY = ID + 8
 PENDING = "report_pending_verification"
+SHARED = frozenset({PENDING, "verified"})
+"""The states of verification in which regions have a version; in another one it ends, and nothing comes in its place."""
 
 Chain: TypeAlias = tuple[tuple[str, bytes], ...]
 """The steps that were taken one upon the other, each with the digest of its verifier."""
@@ -90,4 +92,16 @@ def _anew(move: tuple[str, str]) -> bool:
     return move[1] == PENDING != move[0]
 
 
-__all__ = ["Chain", "allowed_moves", "chain", "entries", "reasons", "refusal", "replaces", "states", "steps"]
+__all__ = [
+    "PENDING",
+    "SHARED",
+    "Chain",
+    "allowed_moves",
+    "chain",
+    "entries",
+    "reasons",
+    "refusal",
+    "replaces",
+    "states",
+    "steps",
+]

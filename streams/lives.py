@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from schemas.errors import Quarantines
-from schemas.lifecycle import Chain, chain, refusal
+from schemas.lifecycle import PENDING, SHARED, Chain, chain, refusal
 
 Kind = Literal["IncidentAmended", "IncidentVerified", "IncidentRetracted"]
-PENDING = "report_pending_verification"
-SHARED = frozenset({PENDING, "verified"})
 NOBODY = b""
 
 

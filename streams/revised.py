@@ -10,13 +10,13 @@ import numpy as np
 
 from schemas.build import Part, Spans, encode, part
 from schemas.columns import Blob, compile  # noqa: A004
+from schemas.lifecycle import SHARED
 from schemas.released import latest
 from schemas.wire import confluent_prefix
 from streams.accepted import TOPIC, revision_output
 from streams.base import Output
 from streams.bodies import Judged
 from streams.envelopes import Envelopes
-from streams.lives import SHARED
 from streams.match import QUARTERLY, last_days
 from streams.revisions import Followed, Revised
 

@@ -9,8 +9,9 @@ from pipeline.node import facts, versions
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
 from pipeline.node.versions import Envelope, Event, History
+from schemas import lifecycle
 
-State = Literal["current", "in conflict", "retracted", "withdrawn"]
+State = Literal["current", "in conflict", "no longer shared", "retracted", "withdrawn"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,11 @@ def story(node: Node, reader: Reader, number: int) -> Story:
 def _state(history: History) -> State:
     if history.retracted:
         return "retracted"
-    return "in conflict" if len(history.heads) > 1 else "current"
+    if len(history.heads) > 1:
+        return "in conflict"
+    changed = history.heads != [history.reported.number]
+    shared = all(history.versions[head].state in lifecycle.SHARED for head in history.heads)
+    return "current" if shared or not changed else "no longer shared"
 
 
 def _line(history: History, event: Event) -> Line:

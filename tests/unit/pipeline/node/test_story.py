@@ -49,6 +49,14 @@ def test_a_conflict_names_the_newest_versions(recorded):
     assert found.lines[-1] == Line(5, "", "amended", (3,), ("women",))
 
 
+@pytest.mark.parametrize("state", ["did_not_occur", "not_in_scope"])
+def test_what_was_found_not_to_be_one_is_no_longer_shared(recorded, state):
+    with Journal(recorded.journal) as journal:
+        revising.verify(recorded, journal, 1, Decision(state, "task_force", "B. Name"))
+    found = told(recorded, 1)
+    assert (found.state, found.newest) == ("no longer shared", (5,))
+
+
 def test_a_retraction_says_its_reason(recorded):
     with Journal(recorded.journal) as journal:
         revising.retract(recorded, journal, 1, "duplicate")
