@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from hashlib import md5
@@ -19,6 +20,7 @@ BUCKET = "tocsin"
 PORTS = ("s3", "s3_grpc", "master", "master_grpc", "filer", "filer_grpc", "volume", "volume_grpc", "admin")
 ADMIN_GRPC = 10_000  # its worker looks for the admin's second port this far above the first, whatever it is told
 VOLUME_MB = 64  # small, so that rewriting one after an erasure is quick
+ENTRY = 17  # bytes of one object in the index of a volume
 DATABASES = 8  # in which the filer keeps the names of objects
 SOCKET_BYTES = 100  # the system's bound on a socket's path is 104 to 108
 # SeaweedFS signs its inner requests with these, and refuses whoever cannot: its filer and volumes are no way round S3.
@@ -46,7 +48,8 @@ def new_keys() -> tuple[str, str]:
 
 
 def prepare(folder: Path, access_key: str, secret_key: str) -> Path:
-    """Write who may do what: the one identity with these keys everything, nobody else anything."""
+    """Write who may do what, the one identity with these keys everything, nobody else anything; mend torn indexes."""
+    _mend(folder / "data")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     identity = {
         "name": "tocsin",
@@ -56,6 +59,20 @@ def prepare(folder: Path, access_key: str, secret_key: str) -> Path:
     path = folder / "identities.json"
     write(path, json.dumps({"identities": [identity]}))
     return path
+
+
+def _mend(data: Path) -> None:
+    """Make the indexes anew, from the objects themselves, that a full disk has torn: the store would pass over their volumes."""
+    for index in data.glob("*.idx"):
+        if index.stat().st_size % ENTRY:
+            collection, _, volume = index.stem.rpartition("_")
+            command = [_program(), "fix", f"-volumeId={volume}", f"-collection={collection}", str(data)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=data)
+            if done.returncode or index.stat().st_size % ENTRY:
+                raise ObjectsFailed(
+                    f"The index {index} of the object store is torn and cannot be made anew: keep {data}, and ask for "
+                    f"help with what `weed fix` says: {done.stderr.strip()[-300:]}"
+                )
 
 
 def launch(folder: Path, ports: Mapping[str, int], log: Path) -> Process:

@@ -110,6 +110,18 @@ def test_a_store_that_runs_and_keeps_nothing_is_started_anew(data, monkeypatch):
     assert get(endpoints, "an/object") == b"content"
 
 
+def test_an_index_that_a_full_disk_has_torn_is_made_anew(data):
+    endpoints = launcher.up(data)
+    for number in range(40):
+        put(endpoints, f"object/{number}", b"content of %d" % number * 1_000)
+    launcher.down(data)
+    (index,) = (data / "s3" / "data").glob("tocsin_*.idx")
+    with index.open("r+b") as file:
+        file.truncate(index.stat().st_size - 17 - 5)
+    assert launcher.up(data) == endpoints
+    assert [get(endpoints, f"object/{n}") for n in range(40)] == [b"content of %d" % n * 1_000 for n in range(40)]
+
+
 def test_a_taken_port_is_one_sentence_and_nothing_is_left_running(data):
     cluster = Cluster(data)
     data.mkdir(mode=0o700)
