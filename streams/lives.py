@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from schemas.errors import Quarantines
-from schemas.lifecycle import PENDING, SHARED, Chain, chain, refusal
+from schemas.lifecycle import SHARED, Chain, chain, refusal
 
 Kind = Literal["IncidentAmended", "IncidentVerified", "IncidentRetracted"]
 NOBODY = b""
+MOST = 1_000
+"""How many versions an incident may have."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,10 @@ def begin(case: bytes, incident_id: bytes, state: str) -> Life:
 
 def follow(life: Life, one: Revision) -> Turn:
     """Return what a revision does to a life; Quarantines where it is not allowed."""
+    if len(life.versions) >= MOST:
+        raise Quarantines("revision.too_many")
     known = [life.versions[each] for each in one.replaces if each in life.versions]
-    version = _MADE[one.kind](known[-1] if known else None, one)
+    version = _MADE[one.kind](known or [life.versions[life.speaks]], one)
     if one.kind == "IncidentRetracted" and life.heads - set(one.replaces):
         raise Quarantines("revision.not_newest")
     speaks = life.speaks in one.replaces
@@ -79,25 +83,25 @@ def follow(life: Life, one: Revision) -> Turn:
     return Turn(after, speaks, tuple(dict.fromkeys(ended)))
 
 
-def _amended(before: Version | None, one: Revision) -> Version:
-    """Return the version of a correction: verification is as it was, but nobody has examined these facts yet."""
-    if before and one.state != before.state:
+def _amended(before: list[Version], one: Revision) -> Version:
+    """Return the version of a correction: verification is as it was in all before, but nobody has examined these facts."""
+    if {each.state for each in before} != {one.state}:
         raise Quarantines("revision.verification_by_amendment")
     return Version(one.state, (), one.state in SHARED)
 
 
-def _verified(before: Version | None, one: Revision) -> Version:
-    """Return the version of an examination, a further step after those that were taken to the version before."""
-    before = before or Version(PENDING)
-    move, step = (before.state, one.state), (one.step, one.verifier)
-    if reason := refusal(before.taken, move, step):
+def _verified(before: list[Version], one: Revision) -> Version:
+    """Return the version of an examination, a further step after those that were taken to the newest version before."""
+    newest = before[-1]
+    move, step = (newest.state, one.state), (one.step, one.verifier)
+    if reason := refusal(newest.taken, move, step):
         raise Quarantines(reason)
-    return Version(one.state, chain(before.taken, move, step), one.state in SHARED)
+    return Version(one.state, chain(newest.taken, move, step), one.state in SHARED)
 
 
-def _retracted(before: Version | None, one: Revision) -> Version:  # noqa: ARG001
+def _retracted(before: list[Version], one: Revision) -> Version:  # noqa: ARG001
     """Return the version of a retraction; what is reported again after it is verified as it was before."""
-    return Version(before.state if before else PENDING, (), shared=False)
+    return Version(before[-1].state, (), shared=False)
 
 
 _MADE = {"IncidentAmended": _amended, "IncidentVerified": _verified, "IncidentRetracted": _retracted}

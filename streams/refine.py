@@ -95,7 +95,7 @@ class Refine:
         accepted = incidents(found, timely[found.kind[timely] == INCIDENT], keyring, self._opened)
         states = _states(found, accepted)
         revising = timely[found.kind[timely] != INCIDENT]
-        waited = self._waited(state, records, found.sequence[new])
+        waited = self._waited(state, records, found.sequence[new], since)
         revised = Revised()
         if len(revising) or len(waited.rows):
             past = _past(state, found, new, states, since)
@@ -122,17 +122,13 @@ class Refine:
             tuple(output for output in outputs if len(output.values)),
             {name: count for name, count in counts.items() if count},
             states,
-            Changed(
-                frozenset(ref for ref, row in since.items() if row >= 0),
-                revised.lives,
-                revised.waiting,
-                revised.released,
-            ),
+            _changed(revised, since),
         )
 
-    def _waited(self, state: Refined, records: Records, numbers: Longs) -> Sent:
-        """Return what waits, as it came, where the batch brings some of the numbers that it needs; else nothing."""
-        some = list(state.waiting.values()) if np.isin(needed(state.waiting), numbers).any() else []
+    def _waited(self, state: Refined, records: Records, numbers: Longs, since: dict[bytes, int]) -> Sent:
+        """Return what waits, as it came, where the batch brings a number that it needs, or withdraws its case; else nothing."""
+        touched = np.isin(needed(state.waiting), numbers).any() or any(o.case in since for o in state.waiting.values())
+        some = list(state.waiting.values()) if touched else []
         offsets = np.array([each.offset for each in some], np.int64)
         values, keys = Blob.of([each.value for each in some]), Blob.of([b""] * len(some))
         again = Records(records.topic, records.partition, 0, 0, offsets, offsets, values, keys)
@@ -169,6 +165,17 @@ def _states(found: Envelopes, accepted: list[Judged]) -> States:
     for each in accepted:
         states[each.records] = each.columns.ints("incident.verification")[each.rows]
     return states
+
+
+def _changed(revised: Revised, since: dict[bytes, int]) -> Changed:
+    """Return what a batch changes beside the numbers; of a case that is withdrawn by its end nothing is kept."""
+    waiting = {offset: one for offset, one in revised.waiting.items() if offset not in revised.released}
+    return Changed(
+        frozenset(ref for ref, row in since.items() if row >= 0),
+        {key: one for key, one in revised.lives.items() if one.case not in since},
+        {offset: one for offset, one in waiting.items() if one.case not in since},
+        revised.released - revised.waiting.keys(),
+    )
 
 
 def _past(state: Refined, found: Envelopes, new: Longs, states: States, since: dict[bytes, int]) -> Past:

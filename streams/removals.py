@@ -37,9 +37,9 @@ def chosen(held: Held, named: Named, lasting: int) -> tuple[Longs, Longs]:
     some = held.incidents
     near = _with_ids(some, named.ids)
     marks = some.keys[near] >> runs.NODE & (runs.NODES - 1)
-    wanted = {
-        (a, b, node): at for at, ((a, b), node) in enumerate(zip(named.ids.tolist(), named.nodes.tolist(), strict=True))
-    }
+    wanted: dict[tuple[int, int, int], int] = {}
+    for at, ((a, b), node) in enumerate(zip(named.ids.tolist(), named.nodes.tolist(), strict=True)):
+        wanted.setdefault((a, b, node), at)
     places = _places(some.ids[near], marks, wanted)
     there = (places >= 0) & (held.profiles.rows["category"][some.codes[near]] < lasting)
     return near[there], places[there]

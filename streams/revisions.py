@@ -4,9 +4,10 @@ One that comes before a version that it follows waits for it; the event that bri
 what becomes of it does not depend on how the log is cut into batches, nor on which of both came first.
 """
 
-from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import ChainMap, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from schemas.columns import Columns, compile  # noqa: A004
 from schemas.errors import Quarantines
 from schemas.keyring import Keyring
 from schemas.lifecycle import entries
+from schemas.limits import NUMBERS
 from schemas.released import latest
 from streams import dedupe
 from streams.base import Records
@@ -27,7 +29,7 @@ from streams.refined import Refined
 from streams.reported import States
 from streams.waiting import MOST, Waits
 
-ID = 16
+ID, REPLACED = 16, 64
 VERSIONS: tuple[Kind, ...] = ("IncidentAmended", "IncidentVerified")
 RETRACTIONS: tuple[Kind, ...] = ("IncidentRetracted",)
 Known: TypeAlias = Callable[[Longs, Hashes, int], Verdicts]
@@ -119,10 +121,7 @@ def revise(waited: Sent, now: Sent, new: Longs, keyring: Keyring, opened: Opener
     revised.released.update(waited.records.offsets[np.flatnonzero(waited.found.refused)].tolist())  # their key is gone
     course = _Course(past, revised, events)
     for row in _moments(now, new, past, events).tolist():
-        event = events.get(int(now.records.offsets[row]))
-        if event is not None and event.sent is now:
-            course.come(event)
-        course.release(row, int(now.found.sequence[row]))
+        course.turn(now, row)
     return revised
 
 
@@ -132,13 +131,17 @@ def needed(waiting: Mapping[int, Waits]) -> Longs:
 
 
 def lacking(state: Refined, waits: Waits) -> tuple[int, ...]:
-    """Return the numbers that an event waits for: of events that have not come, or that wait themselves."""
-    asleep = {each.number for each in state.waiting.values()}
-    numbers, hashes = _named(waits)
-    verdicts = dedupe.look(state.seen, numbers, hashes).tolist()
-    return tuple(
-        sorted({n for n, verdict in zip(numbers.tolist(), verdicts, strict=True) if verdict == NEW or n in asleep})
-    )
+    """Return the numbers of the events that have to come for one that waits, also for those that it waits for."""
+    asleep = {each.number: each for each in state.waiting.values()}
+    found, seen, todo = set[int](), set[int](), [waits]
+    while todo:
+        numbers, hashes = _named(todo.pop())
+        verdicts = dedupe.look(state.seen, numbers, hashes)
+        found.update(numbers[verdicts == NEW].tolist())
+        further = asleep.keys() & set(numbers.tolist()) - seen
+        seen |= further
+        todo += [asleep[number] for number in further]
+    return tuple(sorted(found))
 
 
 def _events(sent: Sent, keyring: Keyring, opened: Opener, revised: Revised) -> Iterator[Event]:
@@ -155,49 +158,73 @@ def _events(sent: Sent, keyring: Keyring, opened: Opener, revised: Revised) -> I
 
 
 def _moments(now: Sent, new: Longs, past: Past, events: Mapping[int, Event]) -> Longs:
-    """Return the rows of the batch with which something may happen: revisions, and what one needs; ascending."""
+    """Return the rows of the batch with which something may happen: revisions, what one needs, withdrawals; ascending."""
     numbers = needed({**past.waiting, **{offset: _waits(event) for offset, event in events.items()}})
     happens = np.isin(now.found.sequence[new], numbers) | np.isin(new, now.rows)
+    happens |= np.isin(new, list(past.withdrawn.values()))
     return np.sort(new[happens])
 
 
-@dataclass(frozen=True, eq=False)
 class _Course:
-    """The events of a batch as they come, one after another."""
+    """The events of a batch as they come, one after another, and what waits: by offset, by number, by what is needed."""
 
-    past: Past
-    revised: Revised
-    events: Mapping[int, Event]
+    def __init__(self, past: Past, revised: Revised, events: Mapping[int, Event]) -> None:
+        self.past, self.revised, self.events = past, revised, events
+        self.waiting: dict[int, Waits] = {}
+        self.asleep: set[int] = set()
+        self.needing: dict[int, set[int]] = defaultdict(set)
+        self.cases = {row: case for case, row in past.withdrawn.items() if row >= 0}
+        for each in past.waiting.values():
+            if each.offset not in revised.released:
+                self._sleep(each)
 
-    def come(self, event: Event) -> None:
+    def turn(self, now: Sent, row: int) -> None:
+        """Go on with a row of the batch: follow it or let it wait, drop what its withdrawal ends, release what it brings."""
+        come = [int(now.found.sequence[row])]
+        event = self.events.get(int(now.records.offsets[row]))
+        if event is not None and event.sent is now:
+            self._come(event)
+        if case := self.cases.get(row):
+            come += [self._wake(each.offset).number for each in [*self.waiting.values()] if each.case == case]
+        self._release(row, come)
+
+    def _come(self, event: Event) -> None:
         """Follow an event, or have it wait for what it follows."""
         waits = _waits(event)
         verdict = self._verdict(waits, event.place)
-        if verdict == NEW and len(self._waiting()) < MOST:
+        if verdict == NEW and len(self.waiting) < MOST:
             self.revised.waiting[event.offset] = waits
+            self._sleep(waits)
         else:
             self._settle(event, verdict)
 
-    def release(self, row: int, number: int) -> None:
+    def _release(self, row: int, come: Iterable[int]) -> None:
         """Settle all that waited for what has come with a row, and what waited for those; the first that came first."""
-        come = {number}
-        while ready := [each for each in self._needing(come) if self._ready(each, row)]:
-            first = min(ready, key=lambda each: each.offset)
-            self.revised.released.add(first.offset)
-            self._settle(self.events[first.offset], self._verdict(first, row + 1))
-            come.add(first.number)
+        ready = [offset for number in come for offset in self.needing[number]]
+        heapify(ready)
+        while ready:
+            waits = self.waiting.get(heappop(ready))
+            verdict = self._verdict(waits, row + 1) if waits and waits.offset in self.events else NEW
+            if waits and verdict != NEW:
+                self._wake(waits.offset)
+                self._settle(self.events[waits.offset], verdict)
+                for offset in self.needing[waits.number]:
+                    heappush(ready, offset)
 
-    def _needing(self, come: set[int]) -> list[Waits]:
-        """Return what waits for one of these numbers."""
-        return [each for each in self._waiting().values() if any(number in come for _, number in each.needs)]
+    def _sleep(self, waits: Waits) -> None:
+        self.waiting[waits.offset] = waits
+        self.asleep.add(waits.number)
+        for _, number in waits.needs:
+            self.needing[number].add(waits.offset)
 
-    def _waiting(self) -> dict[int, Waits]:
-        both = {**self.past.waiting, **self.revised.waiting}
-        return {offset: each for offset, each in both.items() if offset not in self.revised.released}
-
-    def _ready(self, waits: Waits, row: int) -> bool:
-        readable = waits.offset in self.events and self.past.withdrawn.get(waits.case, row) >= row
-        return readable and self._verdict(waits, row + 1) != NEW
+    def _wake(self, offset: int) -> Waits:
+        """Let an event wait no longer."""
+        waits = self.waiting.pop(offset)
+        self.asleep.discard(waits.number)
+        for _, number in waits.needs:
+            self.needing[number].discard(offset)
+        self.revised.released.add(offset)
+        return waits
 
     def _verdict(self, waits: Waits, before: int) -> int:
         """Return REPEATED where all that an event follows came before a row and none of it waits, FORKED where it never will."""
@@ -205,8 +232,7 @@ class _Course:
         verdicts = self.past.known(numbers, hashes, before)
         if np.isin(verdicts, (FORKED, FAR)).any() or numbers.max(initial=0) >= waits.number:
             return FORKED
-        asleep = {each.number for each in self._waiting().values()} & set(numbers.tolist())
-        return NEW if asleep or (verdicts == NEW).any() else REPEATED
+        return NEW if not self.asleep.isdisjoint(numbers.tolist()) or (verdicts == NEW).any() else REPEATED
 
     def _settle(self, event: Event, verdict: int) -> None:
         """Follow an event that can be followed; refuse it where what it follows is not there, or it is not allowed."""
@@ -248,11 +274,12 @@ def _named(waits: Waits) -> tuple[Longs, Hashes]:
 
 
 def _replaced(event: Event) -> Sequence[tuple[bytes, int]]:
-    """Return the versions that an event takes the place of, the newest last; none where that cannot be read."""
+    """Return the versions that an event takes the place of, the newest last; none where that cannot be read or be."""
     try:
-        return sorted(entries(event.octets("replaces")), key=lambda entry: entry[1])
+        found = sorted(entries(event.octets("replaces")), key=lambda entry: entry[1])
     except ValueError:
         return ()
+    return found if len(found) <= REPLACED and all(1 <= number < NUMBERS for _, number in found) else ()
 
 
 def _revision(event: Event, verdict: int) -> tuple[bytes, Revision]:

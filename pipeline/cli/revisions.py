@@ -80,7 +80,7 @@ def amend(settings: tuple[str, ...], seen: tuple[int, ...], as_json: bool, **whi
 @named
 @click.option("--state", required=True, type=click.Choice(states()), help="The state that it has from now on.")
 @click.option("--step", required=True, type=click.Choice(steps()), help="Which step this is; steps go up.")
-@click.option("--by", required=True, metavar="WHO", help="Who examined it; only a keyed digest is kept.")
+@click.option("--by", metavar="WHO", help="Who examined it; only a keyed digest is kept [default: you are asked].")
 @click.option("--on", type=Day(), help="Day of the decision [default: today, UTC].")
 @click.option("--primary", type=click.IntRange(0), help="Number of primary sources [default: as it is].")
 @click.option("--secondary", type=click.IntRange(0), help="Number of secondary sources [default: as it is].")
@@ -90,7 +90,7 @@ def verify(
     *,
     state: str,
     step: str,
-    by: str,
+    by: str | None,
     on: date | None,
     primary: int | None,
     secondary: int | None,
@@ -105,7 +105,7 @@ def verify(
     """
     from pipeline.node import revising
 
-    decision = revising.Decision(state, step, by, on, primary, secondary, eyewitness)
+    decision = revising.Decision(state, step, by or _asked(), on, primary, secondary, eyewitness)
     _revise(which, as_json, lambda node, journal, number: revising.verify(node, journal, number, decision, seen))
 
 
@@ -115,9 +115,9 @@ def verify(
 @SEEN
 @click.option("--yes", is_flag=True, help="Do not ask: it cannot be taken back.")
 def retract(reason: str, seen: tuple[int, ...], yes: bool, as_json: bool, **which: Any) -> None:
-    """Take an incident back that was reported: it leaves the current tables of every region.
+    """Take an incident back that was reported: it leaves the current tables of every region, its history keeps it.
 
-    Its key stays; for a consent that is taken back use `tocsin node withdraw`.
+    Its key and its facts stay; where they have to go, use `tocsin node withdraw`.
     """
     from pipeline.node import revising
 
@@ -141,9 +141,18 @@ def case(as_json: bool, **which: Any) -> None:
         after = ",".join(map(str, line.follows))
         click.echo(f"  {line.event:>7}  {line.recorded_on}  {after:>7}  {_what(line)}")
     if told.state == "in conflict":
-        click.echo(f"Events {_listed(told.newest)} are in conflict: `tocsin node amend` without --seen ends it.")
+        click.echo(
+            f"Events {_listed(told.newest)} are in conflict: `tocsin node amend` or `verify` without --seen ends it."
+        )
     if as_json:
         click.echo(json.dumps(asdict(told)))
+
+
+def _asked() -> str:
+    """Return who examined it, unseen and kept by no shell; BadInput where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise BadInput("Say by --by who examined it: nobody can be asked here.")
+    return str(click.prompt("Who examined it (only a digest is kept)", hide_input=True))
 
 
 def _revise(which: dict[str, Any], as_json: bool, revise: Callable[[Any, Any, int], Any]) -> None:
@@ -185,7 +194,8 @@ def _agreed(number: int) -> None:
     """Ask the person at the terminal; BadInput where there is none or she declines."""
     if not sys.stdin.isatty():
         raise BadInput("A retraction cannot be taken back: add --yes where nobody can be asked.")
-    if not click.confirm(f"Take the incident of event {number} back? This cannot be taken back"):
+    asked = f"Take the incident of event {number} back? Its history keeps the facts; this cannot be taken back"
+    if not click.confirm(asked):
         raise BadInput("Nothing was retracted.")
 
 
@@ -203,7 +213,7 @@ def _say(done: Any) -> None:
     if done.conflicts:
         click.echo(
             f"It is in conflict with event {_listed(done.conflicts)}: look at both by "
-            f"`tocsin node case --event {done.event}`; `tocsin node amend` without --seen ends the conflict."
+            f"`tocsin node case --event {done.event}`; a change without --seen ends the conflict."
         )
     click.echo("Now send it: tocsin node sync")
 

@@ -31,6 +31,8 @@ def assigned(settings: Iterable[str]) -> dict[str, Any]:
         if name in found:
             raise BadInput(f"{name} is set twice: set it once, a list as FIELD=ONE,OTHER.")
         found[name] = value(name, text)
+    if found.get("party") and "party_category" not in found:
+        found["party_category"] = party(found["party"])[1]
     return found
 
 

@@ -6,7 +6,7 @@ the place of the same version are in conflict, which a later event ends that tak
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -62,6 +62,11 @@ def amend(node: Node, journal: Journal, number: int, changes: Mapping[str, Any],
     """
     history = versions.history(node, journal, number)
     replaced = _replaced(history, seen)
+    if len(states := {version.state for version in replaced}) > 1:
+        raise BadInput(
+            f"Events {_listed(version.number for version in replaced)} are in conflict over the state of verification "
+            f"({', '.join(sorted(states))}), which an amendment can't move: end the conflict by `tocsin node verify`."
+        )
     before = replaced[-1].body["incident"]
     after = {**before, **changes}
     fields = facts.changed(before, after)
@@ -129,16 +134,23 @@ def verifier(node: Node, who: str) -> bytes:
 def _replaced(history: History, seen: Sequence[int]) -> list[Event]:
     """Return the versions that the next event takes the place of, in order; BadInput where none can follow."""
     report = history.reported.number
-    if report in history.refused:
+    if not history.heads and not history.retracted:
         raise BadInput(f"The hub refused event {report}: `tocsin node status` says why. Correct its row and import it.")
     if event := history.retracted:
-        raise BadInput(f"The incident of event {report} was retracted by event {event}: report it anew.")
+        raise BadInput(
+            f"The incident of event {report} was retracted by event {event}: report it anew, by a row "
+            "that differs from the one that was imported before."
+        )
     if unknown := set(seen) - history.versions.keys():
         raise BadInput(
             f"Event {min(unknown)} is no version of the incident of event {report}: "
             f"`tocsin node case --event {report}` lists them."
         )
     return [history.versions[version] for version in sorted(set(seen or history.heads))]
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return " and ".join(map(str, sorted(numbers)))
 
 
 def _examined(decision: Decision) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The versions of one incident as the node's own journal has them, opened with the key of their case and folded.
 
-What the hub has refused by a rule, as far as receipts say, made no version there and makes none here.
+What the hub has refused, as far as receipts say, made no version there and makes none here.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from schemas.wire import unframe
 REPORTED, AMENDED, VERIFIED, RETRACTED = "IncidentReported", "IncidentAmended", "IncidentVerified", "IncidentRetracted"
 VERSIONS = frozenset({REPORTED, AMENDED, VERIFIED})
 WITHDRAWN = "ConsentWithdrawn"
-RULES = ("incident.", "revision.")
+ANOTHER = "envelope.sequence"  # another event has the number, or none can have it: this one may come yet
 
 Envelope = Mapping[str, Any]
 
@@ -75,9 +75,10 @@ class History:
     def chain(self, number: int) -> lifecycle.Chain:
         """Return the steps of verification that a version stands on; it follows the newest of those that it replaces."""
         event = self.events[number]
-        if event.kind != VERIFIED:
+        known = [each for each in event.follows if each in self.versions]
+        if event.kind != VERIFIED or not known:
             return ()
-        before = self.events[max(event.follows)]
+        before = self.events[max(known)]
         taken = (event.body["step"], event.body["verifier"])
         return lifecycle.chain(self.chain(before.number), (before.state, event.state), taken)
 
@@ -124,9 +125,9 @@ def history(node: Node, reader: Reader, number: int) -> History:
 
 
 def refused(node: Node) -> frozenset[int]:
-    """Return the numbers of the events that the hub refused by a rule: sent again, they stay refused."""
+    """Return the numbers of the events that the hub refused: sent again, they stay refused."""
     known = receipts.read(node).refused.items()
-    return frozenset(number for (number, _), reasons in known if reasons.startswith(RULES))
+    return frozenset(number for (number, _), reasons in known if number and not reasons.startswith(ANOTHER))
 
 
 def _case(node: Node, reader: Reader, ref: bytes, number: int) -> Case:

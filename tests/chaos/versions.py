@@ -162,6 +162,10 @@ def drafted(rng: random.Random, seen: list[Version], fresh: synthetic.Incident) 
             return Draft(
                 "IncidentVerified", replaced, event, 0 if anew else step, step, rng.randbytes(8), verified_on=day
             )
+    if (
+        len({one.event.verification for one in seen}) > 1
+    ):  # an amendment would have to choose: it follows the newest alone
+        replaced = [(before.event_id, before.number)]
     event = replace(before.event, day=fresh.day, counts=fresh.counts, deaths=rng.randrange(3))
     if rng.random() < MOVES_AWAY:
         event = replace(fresh, verification=event.verification)

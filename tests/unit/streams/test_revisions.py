@@ -150,6 +150,16 @@ def test_a_refused_report_can_be_put_right():
         ([incident(1), amendment(3, 1, [1], incident_number=1 << 62)], ["revision.unknown_version"]),
         ([incident(1), amendment(2, 1, [])], ["revision.replaces"]),
         ([incident(1), amendment(2, 1, [1], replaces=bytes(25))], ["revision.replaces"]),
+        ([incident(1), amendment(2, 1, [1], replaces=bytes(16) + b"\xff" * 8)], ["revision.replaces"]),
+        ([incident(1), amendment(2, 1, [1] * 65)], ["revision.replaces"]),
+        (
+            [incident(1), verification(2, 1, [1]), amendment(3, 1, [1]), amendment(4, 1, [2, 3])],
+            ["revision.verification_by_amendment"],
+        ),
+        (
+            [incident(1), amendment(2, 1, [1], {"women": 0}), amendment(3, 1, [2], {"verification": "verified"})],
+            ["revision.verification_by_amendment"],
+        ),
         ([incident(1), amendment(2, 1, [1]), amendment(3, 4, [2], of=1)], ["revision.other_incident"]),
         ([incident(1), amendment(2, 1, [1], {"verification": "verified"})], ["revision.verification_by_amendment"]),
         ([incident(1), amendment(2, 1, [1], {"women": 0})], ["incident.persons_none"]),
@@ -248,6 +258,34 @@ def test_what_waits_is_forgotten_when_its_case_is_withdrawn():
     assert [said(batch) for batch in found] == [([], [])] * 4
 
 
+def test_a_conflict_over_verification_is_ended_by_a_verification():
+    values = [incident(1), verification(2, 1, [1]), amendment(3, 1, [1]), verification(4, 1, [2, 3])]
+    assert of_last(values) == ([(4, True)], [(2, "verified"), (3, "verified")], {"revised": 1})
+
+
+def test_a_chain_that_came_backwards_is_followed_from_its_first():
+    last = 200
+    chain = [amendment(number, 1, [number - 1 if number > 10 else 1]) for number in range(last, 9, -1)]
+    state, found, counts = run([chain, [incident(1)]])
+    assert counts == [{"waiting": len(chain)}, {"accepted": 1}]
+    assert [number for number, current in said(found[1])[0] if current] == list(range(10, last + 1))
+    assert (state.waiting, state.lives[identity(1)].speaks) == ({}, identity(last))
+
+
+def test_what_waits_for_an_event_that_is_dropped_with_its_case_goes_on_without_it():
+    values = [amendment(9, 1, [7]), amendment(10, 2, [2, 9]), incident(2), withdrawal(11, 1)]
+    for cut in range(len(values)):
+        state, found, _ = run([values[:cut], values[cut:]])
+        assert [number for batch in found for number, _ in said(batch)[0]] == [10]
+        assert state.waiting == {}
+
+
+def test_an_incident_has_so_many_versions_and_no_more(monkeypatch):
+    monkeypatch.setattr("streams.lives.MOST", 3)
+    values = [incident(1), amendment(2, 1, [1]), amendment(3, 1, [2]), amendment(4, 1, [3])]
+    assert reasons(values) == ["revision.too_many"]
+
+
 def test_a_flood_of_what_waits_is_bounded(monkeypatch):
     monkeypatch.setattr("streams.revisions.MOST", 3)
     values = [amendment(number, number, [1], of=1) for number in range(10, 15)]
@@ -272,10 +310,9 @@ def histories(draw):
     values += [incident(number, facts={"verification": draw(st.sampled_from(STATES[:2]))}) for number in versions]
     for sequence in range(3, 3 + draw(st.integers(1, 8))):
         number = draw(st.sampled_from([1, 2]))
-        seen = draw(st.lists(st.sampled_from(versions[number][-3:]), min_size=1, max_size=2, unique=True))
-        kind = draw(
-            st.sampled_from(["amend", "verify", "retract", "withdraw"] if sequence > 6 else ["amend", "verify"])
-        )
+        near = versions[number][-3:] + draw(st.sampled_from([[], [], versions[3 - number][-1:]]))
+        seen = draw(st.lists(st.sampled_from(near), min_size=1, max_size=2, unique=True))
+        kind = draw(st.sampled_from(["amend", "amend", "verify", "verify", "retract", "withdraw"]))
         if kind == "amend":
             values.append(amendment(sequence, number, seen, {"verification": draw(st.sampled_from(STATES[:2]))}))
         elif kind == "verify":

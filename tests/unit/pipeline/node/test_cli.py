@@ -47,7 +47,7 @@ def tocsin(tmp_path, monkeypatch, capsys):
         (["amend", "--event", "1", "--set", "women"], 65),
         (["amend", "--event", "1", "--set", "women=2"], 78),
         (["verify", "--event", "1", "--state", "true", "--step", "technical", "--by", "A"], 2),
-        (["verify", "--event", "1", "--state", "verified", "--step", "technical"], 2),
+        (["verify", "--event", "1", "--state", "verified", "--step", "technical"], 65),
         (["verify", "--event", "1", "--state", "verified", "--step", "technical", "--by", "A", "--on", "20210101"], 2),
         (["verify", "--event", "1", "--state", "verified", "--step", "technical", "--by", "A"], 78),
         (["retract", "--event", "1"], 2),
@@ -139,6 +139,9 @@ def test_a_case_goes_on_and_each_command_says_what_it_did(tocsin, imported):
     assert "5  " in said
     assert "verified: technical, verified" in said
     status, said = tocsin("amend", "--event", 6, "--set", "boys=1")
+    assert (status, "end the conflict by `tocsin node verify`" in said) == (65, True), said
+    again = ("--state", "verified", "--step", "focal_point", "--by", "Another", "--primary", 1)
+    status, said = tocsin("verify", "--event", 6, *again)
     assert (status, "This resolves a conflict between events 5 and 6." in said) == (0, True), said
     status, said = tocsin("retract", "--event", 2, "--reason", "error")
     assert (status, "add --yes" in said) == (65, True), said

@@ -43,7 +43,6 @@ def test_a_value_as_it_is_said_is_the_value_that_is_read(data, name):
         ("forms=sexual_slavery, rape", "forms", ["rape", "sexual_slavery"]),
         ("nexus=", "nexus", []),
         ("party=", "party", None),
-        ("party=M23", "party", "March 23 Movement"),
         ("admin1= CD61 ", "admin1", "CD61"),
         ("occurred_on=2022-03-31", "occurred_on", date(2022, 3, 31)),
         ("women=3", "women", 3),
@@ -51,6 +50,12 @@ def test_a_value_as_it_is_said_is_the_value_that_is_read(data, name):
 )
 def test_what_is_typed_is_a_value_of_the_contract(setting, name, value):
     assert facts.assigned([setting]) == {name: value}
+
+
+def test_a_party_brings_its_kind_unless_that_is_said():
+    found = facts.assigned(["party=M23"])
+    assert found == {"party": "March 23 Movement", "party_category": "armed_group"}
+    assert facts.assigned(["party=M23", "party_category=other"])["party_category"] == "other"
 
 
 @pytest.mark.parametrize(

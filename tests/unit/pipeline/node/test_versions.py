@@ -63,12 +63,14 @@ def test_what_stands_is_what_a_plain_model_says(operations):
     with TemporaryDirectory() as folder, patch("os.fsync"):
         node = report(nodes.create(Path(folder) / "T-1", "T-1", "sahel", seal.region_pair()[0]))
         model = Model()
+        model.states = {1: INCIDENT["verification"]}
         with Journal(node.journal) as journal:
             for operation in operations:
                 before, number = journal.last, journal.last + 1
                 seen = sorted({model.versions[index % len(model.versions)] for index in operation[1]})
+                states = {model.states[version] for version in seen or model.heads}
                 possible = not model.retracted and (
-                    operation[0] == "amend"
+                    (operation[0] == "amend" and len(states) == 1)
                     or (operation[0] == "retract" and set(model.heads) <= set(seen or model.heads))
                 )
                 try:
@@ -82,6 +84,7 @@ def test_what_stands_is_what_a_plain_model_says(operations):
                     continue
                 assert possible or operation[0] == "verify"
                 assert (done.event, list(done.replaces)) == (number, seen or model.heads)
+                model.states[number] = operation[2] if operation[0] == "verify" else model.states[done.replaces[-1]]
                 model.take(operation[0], number, seen)
                 assert sorted([*done.conflicts, *([] if model.retracted else [number])]) == model.heads
             for number in {1, journal.last}:
@@ -146,11 +149,11 @@ def test_another_key_is_damage_and_names_the_backup(recorded):
         history(recorded, 1)
 
 
-def test_what_the_hub_refused_by_a_rule_is_no_version(recorded):
+def test_what_the_hub_refused_is_no_version_unless_another_event_had_its_number(recorded):
     with Journal(recorded.journal) as journal:
         for women in (2, 3, 4):
             revising.amend(recorded, journal, 1, {"women": women})
-    refusals = {(4, 9): "revision.unknown_version", (5, 10): "revision.unknown_version", (3, 8): "seal.broken"}
+    refusals = {(4, 9): "revision.unknown_version", (5, 10): "seal.no_key", (3, 8): "envelope.sequence_forked"}
     receipts.write(recorded, Receipted(position=1, refused=refusals))
     found = history(recorded, 1)
     assert (found.refused, list(found.versions), found.heads) == ({4, 5}, [1, 3], [3])
@@ -159,6 +162,22 @@ def test_what_the_hub_refused_by_a_rule_is_no_version(recorded):
         assert (done.replaces, journal.last) == ((3,), 6)
         with pytest.raises(BadInput, match="Event 4 is no version"):
             revising.amend(recorded, journal, 1, {"women": 8}, [4])
+
+
+def test_what_amended_a_report_that_the_hub_refused_goes_on(recorded):
+    with Journal(recorded.journal) as journal:
+        revising.amend(recorded, journal, 1, {"women": 2})
+        receipts.write(recorded, Receipted(position=1, refused={(1, 5): "incident.persons_none"}))
+        assert revising.amend(recorded, journal, 1, {"women": 3}).replaces == (3,)
+
+
+def test_an_amendment_does_not_end_a_conflict_over_verification(recorded):
+    with Journal(recorded.journal) as journal:
+        revising.verify(recorded, journal, 1, Decision("verified", "focal_point", "A. Name", primary=1))
+        revising.amend(recorded, journal, 1, {"women": 3}, [1])
+        with pytest.raises(BadInput, match="Events 3 and 4 are in conflict over the state of verification"):
+            revising.amend(recorded, journal, 1, {"women": 4})
+        assert revising.verify(recorded, journal, 1, Decision("verified", "technical", "B. Name", primary=1)).resolves
 
 
 def test_a_report_that_the_hub_refused_is_imported_again_not_amended(recorded):
