@@ -167,9 +167,9 @@ def facts(book: Book, mints: dict[str, bytes]) -> Finding:
 
 
 def order(book: Book, mints: dict[str, bytes]) -> Finding:
-    """I4: nothing of a case is accepted that arrived after its withdrawal; what a case has of one kind keeps its order.
+    """I4: nothing of a case is accepted that arrived after its withdrawal; a case's reports keep their order.
 
-    No version ends before it comes.
+    No version ends before it comes; else the order of versions within one transaction says nothing.
     """
     f = Finding()
     withdrawn = {}
@@ -186,9 +186,10 @@ def order(book: Book, mints: dict[str, bytes]) -> Finding:
         f.looked += 1
         if arrived > withdrawn.get((topic, case), arrived):
             f.wrong.append(f"accepted after the withdrawal of its case: {topic}@{arrived}")
-        if arrived < latest.get((topic, case, kind, part), -1):
+        if kind == INCIDENT and arrived < latest.get((topic, case, part), -1):
             f.wrong.append(f"accepted out of order: {topic}@{arrived} at {part}@{offset}")
-        latest[topic, case, kind, part] = arrived
+        if kind == INCIDENT:
+            latest[topic, case, part] = arrived
     early = (
         "SELECT e.part, e.offset, e.event_id FROM accepted e JOIN accepted v USING(event_id, part) "
         "WHERE e.kind='VersionEnded' AND v.kind IN ('IncidentAccepted', 'RevisionAccepted') AND e.offset<v.offset"
