@@ -33,6 +33,7 @@ def link(**change):
         "area": "COD",
         "party_match": "same_party",
         "days_outside": np.array([0, 3]),
+        "version_id": None,
     }
     return given | change
 
@@ -113,6 +114,7 @@ def test_one_value_may_stand_for_all_rows():
         "area": "COD",
         "party_match": "same_party",
         "days_outside": -3,
+        "version_id": None,
     }
 
 
@@ -204,6 +206,7 @@ def test_a_number_that_the_decoder_would_refuse_is_not_written(name, value, reas
 def test_lists_that_do_not_fit_or_are_too_long_are_refused():
     layout = columns.compile(latest("ProbableDuplicate"))
     given = {"first_id": ID, "second_id": ID, "area": "A", "score": 1, "reasons": np.array([1 << 9])}
+    given |= {"first_version": None, "second_version": None}
     with pytest.raises(build.BadParts, match=r"reasons of row 0 is refused, avro.enum_index"):
         build.encode(layout, 1, given)
     layout = columns.compile(latest("PatternAccepted"), ("pattern",))

@@ -11,13 +11,14 @@ from schemas.errors import LedgerGap
 from schemas.limits import ITEMS
 from schemas.released import latest
 from streams.refine import Refine
-from streams.refined import changes
+from streams.refined import Changed, changes
 
 
 def batch(start, numbers, repeated=0, quarantined=0):
     """A batch of new numbers and repeats; offsets are one for each record."""
     counts = {"accepted": len(numbers) - quarantined, "repeated": repeated, "quarantined": quarantined}
-    delta = changes(np.array(numbers, np.int64), np.ones(len(numbers), np.uint32), set())
+    states = np.zeros(len(numbers), np.uint8)
+    delta = changes(np.array(numbers, np.int64), np.ones(len(numbers), np.uint32), states, Changed())
     return Batch(start, start + len(numbers) + repeated, counts, delta)
 
 
