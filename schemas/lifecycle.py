@@ -93,6 +93,7 @@ def _anew(move: tuple[str, str]) -> bool:
 
 
 __all__ = [
+    "ID",
     "PENDING",
     "SHARED",
     "Chain",

@@ -26,13 +26,13 @@ TOPIC = "accepted"
 def incident_output(found: Envelopes, judged: Judged, node: str, count: int) -> Output:
     """Return the incidents for `count` partitions."""
     values, areas = _incidents(found, judged, node)
-    return _output(judged, values, judged.columns.data, areas, count)
+    return _output("IncidentAccepted", judged, values, judged.columns.data, areas, count)
 
 
 def revision_output(found: Envelopes, judged: Judged, values: dict[str, Part], node: str, count: int) -> Output:
     """Return further versions of incidents for `count` partitions; `values` has what a version has beside an incident."""
     common, areas = _incidents(found, judged, node)
-    return _output(judged, {**common, **values}, judged.columns.data, areas, count, "RevisionAccepted")
+    return _output("RevisionAccepted", judged, {**common, **values}, judged.columns.data, areas, count)
 
 
 def _incidents(found: Envelopes, judged: Judged, node: str) -> tuple[dict[str, Part], Longs]:
@@ -62,7 +62,7 @@ def pattern_output(found: Envelopes, judged: Judged, node: str, count: int) -> O
         "area": Spans(names.data, areas),
         "leads": Strings.of([led for _, leads in spread for led in leads]),
     }
-    return _output(judged, values, names.data, areas, count)
+    return _output("PatternAccepted", judged, values, names.data, areas, count)
 
 
 @lru_cache(maxsize=65_536)
@@ -89,11 +89,8 @@ def _common(found: Envelopes, judged: Judged, node: str, rows: Longs, records: L
     }
 
 
-def _output(
-    judged: Judged, values: dict[str, Part], data: Octets, areas: Longs, count: int, contract: str = ""
-) -> Output:
+def _output(contract: str, judged: Judged, values: dict[str, Part], data: Octets, areas: Longs, count: int) -> Output:
     record = _record(judged)
-    contract = contract or {"incident": "IncidentAccepted", "pattern": "PatternAccepted"}[record]
     release = carrier(contract, record, judged.release)
     blob = encode(compile(release, (record,)), len(areas), values, confluent_prefix(release))
     return Output(TOPIC, partitions(data, areas, count), gathered(data, areas), blob)

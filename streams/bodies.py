@@ -39,7 +39,7 @@ def incidents(
 ) -> list[Judged]:
     """Return the accepted incidents of the records `wanted`; reasons of the others go to `found`."""
     judged: list[Judged] = []
-    for records, columns in _decoded(found, wanted, keyring, opened, (contracts, ("incident",))):
+    for records, columns in _decoded(found, wanted, keyring, opened, contracts, ("incident",)):
         judged.append(_of_release(found, "incident", columns, records))
     return judged
 
@@ -48,20 +48,25 @@ def read(
     found: Envelopes, wanted: Longs, keyring: Keyring, opened: Opener, contracts: Sequence[str]
 ) -> list[tuple[Longs, Columns]]:
     """Return the records `wanted` that can be read, int64[k], with their bodies, which hold nothing to judge."""
-    bodies = _decoded(found, wanted, keyring, opened, (contracts, ()))
+    bodies = _decoded(found, wanted, keyring, opened, contracts, ())
     for records, columns in bodies:
         _unreadable(found, records, columns)
     return bodies
 
 
 def _decoded(
-    found: Envelopes, wanted: Longs, keyring: Keyring, opened: Opener, shapes: tuple[Sequence[str], tuple[str, ...]]
+    found: Envelopes,
+    wanted: Longs,
+    keyring: Keyring,
+    opened: Opener,
+    contracts: Sequence[str],
+    copied: tuple[str, ...],
 ) -> list[tuple[Longs, Columns]]:
-    """Return the bodies that open, by release of the contracts, the first of `shapes`; the second is what is copied."""
+    """Return the bodies that open, by release of the contracts; of each the nested records `copied` are kept whole."""
     bodies = []
     for group in found.groups:
         records, data, spans = opened(found, group, wanted[np.isin(wanted, group[0])], keyring)
-        bodies += _by_release(found, records, data, spans, shapes)
+        bodies += _by_release(found, records, data, spans, contracts, copied)
     return bodies
 
 
@@ -79,8 +84,7 @@ def sealed(
 
 def patterns(found: Envelopes, wanted: Longs) -> list[Judged]:
     """Return the accepted patterns of the records `wanted`; reasons of the others go to `found`."""
-    shapes = ("PatternObserved",), ("pattern",)
-    bodies = _by_release(found, wanted, found.data, found.body[wanted], shapes)
+    bodies = _by_release(found, wanted, found.data, found.body[wanted], ("PatternObserved",), ("pattern",))
     return [_of_release(found, "pattern", columns, records) for records, columns in bodies]
 
 
@@ -89,9 +93,13 @@ def _spans(blob: Blob) -> Longs:
 
 
 def _by_release(
-    found: Envelopes, records: Longs, data: Octets, spans: Longs, shapes: tuple[Sequence[str], tuple[str, ...]]
+    found: Envelopes,
+    records: Longs,
+    data: Octets,
+    spans: Longs,
+    contracts: Sequence[str],
+    copied: tuple[str, ...],
 ) -> list[tuple[Longs, Columns]]:
-    contracts, copied = shapes
     bodies = []
     for release in (each for name in contracts for each in versions(name)):
         chosen = found.schema[records] == release.id

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.jit import allocating, kernel
+from schemas.jit import allocating, inlined, kernel
 from schemas.limits import NUMBERS
 from streams.state import cells
 
@@ -51,6 +51,13 @@ def fresh() -> Seen:
     return Seen(np.zeros(1 << 16, np.int32), mids, pages, np.zeros(1, np.int64), np.zeros(4, np.int64))
 
 
+@inlined
+def _slot(page: int, top: Ints, mids: Ints) -> int:
+    """Return which row of `pages` a page is, one-based; 0 where there is none."""
+    mid = top[page >> BITS]
+    return int(mids[mid - 1, page & LOW]) if mid else 0
+
+
 @kernel
 def _open_page(page: int, top: Ints, mids: Ints, numbers: Longs, marks: Longs) -> int:
     if top[page >> BITS] == 0:
@@ -81,12 +88,11 @@ def _settle(
         if number < 1 or number >= NUMBERS:
             continue
         page = number >> BITS
-        mid = top[page >> BITS]
-        slot = mids[mid - 1, page & LOW] if mid else np.int32(0)
+        slot = _slot(page, top, mids)
         if slot == 0:
             if bounded and marks[PAGES] >= SLACK + (marks[HELD] >> (BITS - 2)):
                 continue
-            if marks[PAGES] == len(pages) or (mid == 0 and marks[MIDS] == len(mids)):
+            if marks[PAGES] == len(pages) or (top[page >> BITS] == 0 and marks[MIDS] == len(mids)):
                 return i
             slot = _open_page(page, top, mids, numbers, marks)
         cell = pages[slot - 1, number & LOW]
@@ -130,9 +136,7 @@ def _look(sequences: Longs, hashes: Hashes, top: Ints, mids: Ints, pages: Hashes
         verdicts[i] = FAR
         if number < 1 or number >= NUMBERS:
             continue
-        page = number >> BITS
-        mid = top[page >> BITS]
-        slot = mids[mid - 1, page & LOW] if mid else np.int32(0)
+        slot = _slot(number >> BITS, top, mids)
         cell = pages[slot - 1, number & LOW] if slot else np.uint32(0)
         verdicts[i] = NEW if cell == 0 else (REPEATED if cell == hashes[i] else FORKED)
 

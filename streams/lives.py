@@ -2,7 +2,7 @@
 
 A version is a head until another one replaces it. The one that speaks hands over only to a version whose author had seen
 it; a head beside it is in conflict with it and is kept aside until a version replaces both. So nobody overwrites what she
-has not read, and which one speaks does not hang on the order in which the others come.
+has not read; of two in conflict the one that came first speaks.
 """
 
 import json

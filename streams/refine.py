@@ -94,12 +94,11 @@ class Refine:
         timely = shared[~late]
         accepted = incidents(found, timely[found.kind[timely] == INCIDENT], keyring, self._opened)
         states = _states(found, accepted)
-        revising = timely[found.kind[timely] != INCIDENT]
-        waited = self._waited(state, records, found.sequence[new], since)
-        revised = Revised()
-        if len(revising) or len(waited.rows):
+        now = Sent(records, found, timely[found.kind[timely] != INCIDENT])
+        waited, revised = self._waited(state, now, new, since), Revised()
+        if waited or len(now.rows):
             past = _past(state, found, new, states, since)
-            revised = revise(waited, Sent(records, found, revising), new, keyring, self._opened, past)
+            revised = revise(waited, now, new, keyring, self._opened, past)
         observed = patterns(found, good[found.kind[good] == PATTERN])
         consents = good[found.kind[good] == WITHDRAWAL]
         taken_back = named(found, consents)
@@ -107,14 +106,17 @@ class Refine:
         outputs += [pattern_output(found, each, self._node, self._partitions) for each in observed]
         outputs += revised_output(revised, self._node, self._partitions)
         outputs += withdrawn_output(found, taken_back, self._node, self._partitions)
-        outputs += self._quarantined(waited.records, waited.found) + self._quarantined(records, found)
-        waited_here = np.isin(records.offsets, list(revised.waiting))
+        for sent in filter(None, (waited, now)):
+            outputs += self._quarantined(sent)
+        refused = records.offsets[found.refused].tolist()
         counts = {
             "accepted": sum(len(each.rows) for each in (*accepted, *observed)),
-            "revised": int(np.isin(records.offsets, list(revised.followed))[~waited_here].sum()),
+            "revised": sum(
+                one.event.sent is now for one in revised.followed.values() if one.event.offset not in revised.waiting
+            ),
             "waiting": len(revised.waiting),
             "repeated": int((verdicts == REPEATED).sum()),
-            "quarantined": int(found.refused[~waited_here].sum()),
+            "quarantined": sum(offset not in revised.waiting for offset in refused),
             "withdrawn": int(late.sum()),
             "consent_withdrawn": int((~found.refused[consents]).sum()),
         }
@@ -125,20 +127,21 @@ class Refine:
             _changed(revised, since),
         )
 
-    def _waited(self, state: Refined, records: Records, numbers: Longs, since: dict[bytes, int]) -> Sent:
-        """Return what waits, as it came, where the batch brings a number that it needs, or withdraws its case; else nothing."""
-        touched = np.isin(needed(state.waiting), numbers).any() or any(o.case in since for o in state.waiting.values())
-        some = list(state.waiting.values()) if touched else []
+    def _waited(self, state: Refined, now: Sent, new: Longs, since: dict[bytes, int]) -> Sent | None:
+        """Return what waits, as it came, where the batch brings a number that it needs or withdraws its case; else None."""
+        some, records = list(state.waiting.values()), now.records
+        needs = np.isin(needed(state.waiting), now.found.sequence[new])
+        if not needs.any() and not any(each.case in since for each in some):
+            return None
         offsets = np.array([each.offset for each in some], np.int64)
         values, keys = Blob.of([each.value for each in some]), Blob.of([b""] * len(some))
         again = Records(records.topic, records.partition, 0, 0, offsets, offsets, values, keys)
-        found = envelopes.read(again, self._node)
-        return Sent(again, found, np.arange(len(some)))
+        return Sent(again, envelopes.read(again, self._node), np.arange(len(some)))
 
-    def _quarantined(self, records: Records, found: Envelopes) -> tuple[Output, ...]:
-        refused = np.flatnonzero(found.refused)
-        reasons = [found.reasons[row] for row in refused.tolist()]
-        return quarantined(records, refused, reasons, node=self._node, suite=SUITE, read=found.parts(refused))
+    def _quarantined(self, sent: Sent) -> tuple[Output, ...]:
+        refused = np.flatnonzero(sent.found.refused)
+        reasons, read = [sent.found.reasons[row] for row in refused.tolist()], sent.found.parts(refused)
+        return quarantined(sent.records, refused, reasons, node=self._node, suite=SUITE, read=read)
 
     def refuse(self, state: Refined, records: Records, error: Exception) -> tuple[Refined, Outcome]:  # noqa: ARG002
         """Send records on which `step` fails to quarantine, with the reason `stage.failed`; none is read."""
@@ -188,7 +191,10 @@ def _past(state: Refined, found: Envelopes, new: Longs, states: States, since: d
         before = [came.get(number, -1) < row for number in numbers.tolist()]
         return np.where(before, dedupe.look(state.seen, numbers, hashes), NEW).astype(np.uint8)
 
-    return Past(state.lives, state.waiting, since, known, lambda numbers: state.reported.of(numbers) | now.of(numbers))
+    withdrawn = {row: case for case, row in since.items() if row >= 0}
+    return Past(
+        state.lives, state.waiting, withdrawn, known, lambda numbers: state.reported.of(numbers) | now.of(numbers)
+    )
 
 
 def _refs(found: Envelopes, rows: Longs) -> list[bytes]:

@@ -13,11 +13,8 @@ from streams.held import Held
 from streams.names import Longs
 from streams.runs import Runs, Words
 
-ASIDE, ENDED, GONE = (
-    0xFFFD,
-    0xFFFE,
-    0xFFFF,
-)  # in place of a kind of party: beside the current one, no longer current, withdrawn
+ASIDE, ENDED, GONE = 0xFFFD, 0xFFFE, 0xFFFF
+"""In place of a kind of party, in the order in which they may follow: in conflict, no longer current, withdrawn."""
 FILTER = 1 << 16
 
 

@@ -8,28 +8,28 @@ from collections import ChainMap, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
 from schemas.columns import Columns, compile  # noqa: A004
 from schemas.errors import Quarantines
 from schemas.keyring import Keyring
-from schemas.lifecycle import entries
+from schemas.lifecycle import ID, entries
 from schemas.limits import NUMBERS
 from schemas.released import latest
 from streams import dedupe
 from streams.base import Records
 from streams.bodies import Judged, Opener, incidents, read
 from streams.dedupe import FAR, FORKED, NEW, REPEATED, Hashes, Verdicts
-from streams.envelopes import KINDS, RETRACTION, Envelopes
+from streams.envelopes import RETRACTION, Envelopes
 from streams.lives import NOBODY, Kind, Life, Revision, Turn, begin, follow
 from streams.names import Longs
 from streams.refined import Refined
 from streams.reported import States
 from streams.waiting import MOST, Waits
 
-ID, REPLACED = 16, 64
+REPLACED = 64  # versions that one event may take the place of
 VERSIONS: tuple[Kind, ...] = ("IncidentAmended", "IncidentVerified")
 RETRACTIONS: tuple[Kind, ...] = ("IncidentRetracted",)
 Known: TypeAlias = Callable[[Longs, Hashes, int], Verdicts]
@@ -40,12 +40,12 @@ class Past:
     """What a lane knows of its node: `lives` by incident, what is `waiting` by offset, and how reports came.
 
     `known` tells of events, by number and hash, what they are of those before a row of the batch: NEW has not come, FORKED
-    never will. `withdrawn` has the row with which a case was withdrawn, if it was.
+    never will. `withdrawn` has the case that each row of the batch withdraws.
     """
 
     lives: dict[bytes, Life]
     waiting: Mapping[int, Waits]
-    withdrawn: Mapping[bytes, int]
+    withdrawn: Mapping[int, bytes]
     known: Known
     reported: Callable[[Longs], States]
 
@@ -111,16 +111,18 @@ class Revised:
     released: set[int] = field(default_factory=set)
 
 
-def revise(waited: Sent, now: Sent, new: Longs, keyring: Keyring, opened: Opener, past: Past) -> Revised:
+def revise(waited: Sent | None, now: Sent, new: Longs, keyring: Keyring, opened: Opener, past: Past) -> Revised:
     """Follow the revisions of a batch, and those that waited for what it brings; `new` int64[k] are its new rows.
 
     Reasons of those that are refused go to their envelopes.
     """
     revised = Revised()
-    events = {event.offset: event for sent in (waited, now) for event in _events(sent, keyring, opened, revised)}
-    revised.released.update(waited.records.offsets[np.flatnonzero(waited.found.refused)].tolist())  # their key is gone
+    both = (waited, now) if waited else (now,)
+    events = {event.offset: event for sent in both for event in _events(sent, keyring, opened, revised)}
+    if waited:
+        revised.released.update(waited.records.offsets[waited.found.refused].tolist())  # their key is gone
     course = _Course(past, revised, events)
-    for row in _moments(now, new, past, events).tolist():
+    for row in _moments(now, new, past, course.waits).tolist():
         course.turn(now, row)
     return revised
 
@@ -157,11 +159,9 @@ def _events(sent: Sent, keyring: Keyring, opened: Opener, revised: Revised) -> I
             yield Event(sent, int(places[row]), columns, row)
 
 
-def _moments(now: Sent, new: Longs, past: Past, events: Mapping[int, Event]) -> Longs:
+def _moments(now: Sent, new: Longs, past: Past, waits: Mapping[int, Waits]) -> Longs:
     """Return the rows of the batch with which something may happen: revisions, what one needs, withdrawals; ascending."""
-    numbers = needed({**past.waiting, **{offset: _waits(event) for offset, event in events.items()}})
-    happens = np.isin(now.found.sequence[new], numbers) | np.isin(new, now.rows)
-    happens |= np.isin(new, list(past.withdrawn.values()))
+    happens = np.isin(now.found.sequence[new], needed(waits)) | np.isin(new, [*now.rows.tolist(), *past.withdrawn])
     return np.sort(new[happens])
 
 
@@ -170,10 +170,11 @@ class _Course:
 
     def __init__(self, past: Past, revised: Revised, events: Mapping[int, Event]) -> None:
         self.past, self.revised, self.events = past, revised, events
+        came = {offset: _waits(event) for offset, event in events.items() if offset not in past.waiting}
+        self.waits = {**past.waiting, **came}
         self.waiting: dict[int, Waits] = {}
         self.asleep: set[int] = set()
         self.needing: dict[int, set[int]] = defaultdict(set)
-        self.cases = {row: case for case, row in past.withdrawn.items() if row >= 0}
         for each in past.waiting.values():
             if each.offset not in revised.released:
                 self._sleep(each)
@@ -184,13 +185,13 @@ class _Course:
         event = self.events.get(int(now.records.offsets[row]))
         if event is not None and event.sent is now:
             self._come(event)
-        if case := self.cases.get(row):
+        if case := self.past.withdrawn.get(row):
             come += [self._wake(each.offset).number for each in [*self.waiting.values()] if each.case == case]
         self._release(row, come)
 
     def _come(self, event: Event) -> None:
         """Follow an event, or have it wait for what it follows."""
-        waits = _waits(event)
+        waits = self.waits[event.offset]
         verdict = self._verdict(waits, event.place)
         if verdict == NEW and len(self.waiting) < MOST:
             self.revised.waiting[event.offset] = waits
@@ -237,7 +238,7 @@ class _Course:
     def _settle(self, event: Event, verdict: int) -> None:
         """Follow an event that can be followed; refuse it where what it follows is not there, or it is not allowed."""
         try:
-            incident_id, one = _revision(event, verdict)
+            incident_id, one = _revision(event, self.waits[event.offset], verdict)
             turn = follow(self._life(event, incident_id), one)
         except Quarantines as refusal:
             event.sent.found.add(event.place, [refusal.reason])
@@ -247,7 +248,7 @@ class _Course:
 
     def _life(self, event: Event, incident_id: bytes) -> Life:
         """Return the life that an event goes on with; Quarantines where the incident is another case's."""
-        case = event.enclosed("case")
+        case = self.waits[event.offset].case
         life = ChainMap(self.revised.lives, self.past.lives).get(incident_id)
         if life is None:
             number = event.columns.ints("incident_number")[[event.row]]
@@ -282,26 +283,21 @@ def _replaced(event: Event) -> Sequence[tuple[bytes, int]]:
     return found if len(found) <= REPLACED and all(1 <= number < NUMBERS for _, number in found) else ()
 
 
-def _revision(event: Event, verdict: int) -> tuple[bytes, Revision]:
+def _revision(event: Event, waits: Waits, verdict: int) -> tuple[bytes, Revision]:
     """Return which incident an event is about, and the event; Quarantines where it names no version, or one not there."""
-    replaced = _replaced(event)
-    if not replaced:
+    if not waits.needs:
         raise Quarantines("revision.replaces")
     if verdict != REPEATED:
         raise Quarantines("revision.unknown_version")
-    return event.octets("incident_id"), Revision(
-        _kind(event),
-        event.enclosed("event"),
+    (incident_id, _), *replaced = waits.needs
+    return incident_id, Revision(
+        cast(Kind, event.columns.layout.release.name),
+        waits.event_id,
         tuple(event_id for event_id, _ in replaced),
         event.text("incident.verification"),
         event.text("step") or "unspecified",
         event.octets("verifier") if "verifier" in event.columns.layout.columns else NOBODY,
     )
-
-
-def _kind(event: Event) -> Kind:
-    name = KINDS[int(event.sent.found.kind[event.place])]
-    return next(kind for kind in (*VERSIONS, *RETRACTIONS) if kind == name)
 
 
 def _states() -> tuple[str, ...]:
