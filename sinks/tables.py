@@ -141,6 +141,9 @@ HUB = ("versions", "incidents", "patterns", "duplicates", "links")
 """The tables of a region, in the order of commits: what moves is in `versions` before it is out of `incidents`, and what
 a link names is there before the link."""
 
+READING = HUB[::-1]
+"""The order to read them in while a sink is at work: what a row names, or has moved to, is in a table that is read later."""
+
 _ABSENT = frozenset({"current"})  # it says which table a row is in
 _BLANK = {"step": "unspecified"}
 _FIRST = " Null for the version first reported."

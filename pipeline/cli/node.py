@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import DATA, JSON, NODE
+from pipeline.cli.options import DATA, JSON, NODE, agreed
 from pipeline.cli.revisions import amend, case, retract, verify
 from pipeline.settings import default_data
 from schemas.errors import BadInput
@@ -155,7 +154,9 @@ def withdraw(
         if table:
             numbers += withdrawing.numbers_of(found, importing.detect(table), table, rows, journal)
         if not yes:
-            _agreed(len(numbers))
+            what = "this case" if len(numbers) == 1 else f"these {len(numbers)} cases"
+            asked = f"Destroy the key of {what} and have all that was shared taken out? It cannot be taken back"
+            agreed(asked, "withdrawal", "withdrawn")
         with progress(f"Looking through {found.code}", journal.last) as advance:
             done = withdrawing.withdraw(found, journal, numbers, advance)
     for one in done:
@@ -164,15 +165,6 @@ def withdraw(
     click.echo("Now send it: tocsin node sync")
     if as_json:
         click.echo(json.dumps({"node": found.code, "withdrawn": [asdict(one) for one in done]}))
-
-
-def _agreed(cases: int) -> None:
-    """Ask the person at the terminal; BadInput where there is none or she declines."""
-    if not sys.stdin.isatty():
-        raise BadInput("A withdrawal cannot be taken back: add --yes where nobody can be asked.")
-    what = "this case" if cases == 1 else f"these {cases} cases"
-    if not click.confirm(f"Destroy the key of {what} and have all that was shared taken out? It cannot be taken back"):
-        raise BadInput("Nothing was withdrawn.")
 
 
 def _recorded(found: Any, importer: Any, table: Any, part: tuple[int, int]) -> Any:

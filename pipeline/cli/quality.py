@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.settings import data_folder
+from sinks.tables import READING
 
 if TYPE_CHECKING:
     import polars as pl
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from quality.audit import Checked
     from sinks.store import Store
 
-# What a link names is written before the link, so it is read after it; so is where an incident may have moved to.
-KINDS = ("links", "duplicates", "patterns", "incidents", "versions")
 COLOURS = {"passed": "green", "failed": "red", "empty": "yellow", "missing": "yellow"}
 
 
@@ -68,7 +67,7 @@ def _paths(region: str | None) -> list[str]:
     """Return the tables to look at; BadInput for a region that is none."""
     from pipeline.cli.regions import chosen
 
-    return [f"hub/{code}/{kind}" for code in chosen(region) for kind in KINDS] + ([] if region else ["quarantine"])
+    return [f"hub/{code}/{kind}" for code in chosen(region) for kind in READING] + ([] if region else ["quarantine"])
 
 
 def _there(store: "Store", paths: list[str]) -> list[str]:

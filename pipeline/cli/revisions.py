@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import DATA, JSON, NODE
+from pipeline.cli.options import DATA, JSON, NODE, agreed
 from pipeline.settings import default_data
 from schemas.errors import BadInput
 from schemas.lifecycle import reasons, states, steps
@@ -121,8 +121,8 @@ def retract(reason: str, seen: tuple[int, ...], yes: bool, as_json: bool, **whic
     """
     from pipeline.node import revising
 
-    agreed = (lambda _: None) if yes else _agreed
-    _revise(which, as_json, lambda node, journal, number: revising.retract(node, journal, number, reason, seen, agreed))
+    ask = (lambda _: None) if yes else _agreed
+    _revise(which, as_json, lambda node, journal, number: revising.retract(node, journal, number, reason, seen, ask))
 
 
 @click.command(epilog="Examples: `tocsin node case --event 12`; `tocsin node case cases.csv --row 3`.")
@@ -130,6 +130,7 @@ def retract(reason: str, seen: tuple[int, ...], yes: bool, as_json: bool, **whic
 def case(as_json: bool, **which: Any) -> None:
     """Tell what became of one incident: its versions, what made each, and how it stands now. Reads this node only."""
     from pipeline.node.journal import Reader
+    from pipeline.node.revising import listed
     from pipeline.node.story import story
 
     found = _node(which)
@@ -142,7 +143,7 @@ def case(as_json: bool, **which: Any) -> None:
         click.echo(f"  {line.event:>7}  {line.recorded_on}  {after:>7}  {_what(line)}")
     if told.state == "in conflict":
         click.echo(
-            f"Events {_listed(told.newest)} are in conflict: `tocsin node amend` or `verify` without --seen ends it."
+            f"Events {listed(told.newest)} are in conflict: `tocsin node amend` or `verify` without --seen ends it."
         )
     if as_json:
         click.echo(json.dumps(asdict(told)))
@@ -191,15 +192,13 @@ def _number(node: Any, reader: Any, which: dict[str, Any]) -> int:
 
 
 def _agreed(number: int) -> None:
-    """Ask the person at the terminal; BadInput where there is none or she declines."""
-    if not sys.stdin.isatty():
-        raise BadInput("A retraction cannot be taken back: add --yes where nobody can be asked.")
     asked = f"Take the incident of event {number} back? Its history keeps the facts; this cannot be taken back"
-    if not click.confirm(asked):
-        raise BadInput("Nothing was retracted.")
+    agreed(asked, "retraction", "retracted")
 
 
 def _say(done: Any) -> None:
+    from pipeline.node.revising import listed
+
     incident = f"the incident of event {done.incident}"
     if done.before:
         click.echo(f"{incident.capitalize()} had been retracted before, by event {done.event}; nothing was recorded.")
@@ -209,10 +208,10 @@ def _say(done: Any) -> None:
         f"Event {done.event} {DOES[done.change]} {incident}: {values or f'as event {done.replaces[-1]} has it'}."
     )
     if done.resolves:
-        click.echo(f"This resolves a conflict between events {_listed(done.resolves)}.")
+        click.echo(f"This resolves a conflict between events {listed(done.resolves)}.")
     if done.conflicts:
         click.echo(
-            f"It is in conflict with event {_listed(done.conflicts)}: look at both by "
+            f"It is in conflict with event {listed(done.conflicts)}: look at both by "
             f"`tocsin node case --event {done.event}`; a change without --seen ends the conflict."
         )
     click.echo("Now send it: tocsin node sync")
@@ -221,12 +220,6 @@ def _say(done: Any) -> None:
 def _what(line: Any) -> str:
     details = f": {', '.join(line.details)}" if line.details else ""
     return f"{line.change}{details}{'; refused by the hub' if line.refused else ''}"
-
-
-def _listed(numbers: tuple[int, ...]) -> str:
-    """Return numbers as one says them: 12, 14 and 15."""
-    first, last = ", ".join(map(str, numbers[:-1])), str(numbers[-1])
-    return f"{first} and {last}" if first else last
 
 
 def _value(value: Any) -> str:

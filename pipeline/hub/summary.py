@@ -20,8 +20,7 @@ from quality.disclosure import THRESHOLD, safe_count, safe_table
 from schemas.rows import read as read_row
 from schemas.wire import unframe
 from sinks.store import Store
-
-TABLES = ("incidents", "versions", "patterns", "links", "duplicates")
+from sinks.tables import READING
 
 
 def summary(kafka: str, store: Store, key: bytes, regions: Iterable[str]) -> dict[str, Any]:
@@ -59,7 +58,7 @@ def quarantined(kafka: str) -> dict[str, int]:
 
 def region_page(store: Store, region: str) -> dict[str, Any]:
     """Return what the tables of one region hold."""
-    frames = {name: table(store, f"hub/{region}/{name}") for name in TABLES}
+    frames = {name: table(store, f"hub/{region}/{name}") for name in READING}
     incidents, versions = frames["incidents"], frames["versions"]
     return {
         "region": region,

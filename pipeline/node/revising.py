@@ -6,7 +6,7 @@ the place of the same version are in conflict, which a later event ends that tak
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -64,7 +64,7 @@ def amend(node: Node, journal: Journal, number: int, changes: Mapping[str, Any],
     replaced = _replaced(history, seen)
     if len(states := {version.state for version in replaced}) > 1:
         raise BadInput(
-            f"Events {_listed(version.number for version in replaced)} are in conflict over the state of verification "
+            f"Events {listed([version.number for version in replaced])} are in conflict over the state of verification "
             f"({', '.join(sorted(states))}), which an amendment can't move: end the conflict by `tocsin node verify`."
         )
     before = replaced[-1].body["incident"]
@@ -131,6 +131,12 @@ def verifier(node: Node, who: str) -> bytes:
     return hashlib.blake2b(name.encode(), digest_size=VERIFIER, key=key, person=b"tocsin.verifier").digest()
 
 
+def listed(numbers: Sequence[int]) -> str:
+    """Return numbers as one says them: 12, 14 and 15."""
+    first, last = ", ".join(map(str, numbers[:-1])), str(numbers[-1])
+    return f"{first} and {last}" if first else last
+
+
 def _replaced(history: History, seen: Sequence[int]) -> list[Event]:
     """Return the versions that the next event takes the place of, in order; BadInput where none can follow."""
     report = history.reported.number
@@ -147,10 +153,6 @@ def _replaced(history: History, seen: Sequence[int]) -> list[Event]:
             f"`tocsin node case --event {report}` lists them."
         )
     return [history.versions[version] for version in sorted(set(seen or history.heads))]
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    return " and ".join(map(str, sorted(numbers)))
 
 
 def _examined(decision: Decision) -> dict[str, Any]:
