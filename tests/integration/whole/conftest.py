@@ -63,6 +63,12 @@ PATTERN = {
 }
 
 
+def record(run, code, count):
+    """Record like incidents at a node; return the ids of their events."""
+    with Journal(run.reporters[code].journal) as journal, Recorder(run.reporters[code], journal) as recorder:
+        return [recorder.record("IncidentReported", {"incident": INCIDENT}) for _ in range(count)]
+
+
 @pytest.fixture(scope="package")
 def small(tmp_path_factory):
     """Ten good incidents, one that the rules refuse, one pattern; all are sent, twice, and taken to the tables."""

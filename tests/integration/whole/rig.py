@@ -13,17 +13,20 @@ from pathlib import Path
 import polars as pl
 import psutil
 from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 from kafka import KafkaProducer
 
 from infra import launcher, table, topics
 from pipeline.keyrings import ensure_keys, region_keys
 from pipeline.log import consumer, read
+from pipeline.node import node as nodes
 from schemas.places import regions
 from tests import synthetic
 
 ROOT = Path(__file__).parents[3]
 REGIONS = [region.code for region in regions()]
 REGION = "great-lakes"
+SOON = 90
 
 
 class Whole:
@@ -50,6 +53,12 @@ class Whole:
         worker = Worker(self.data, stage, name, options)
         self.workers.append(worker)
         return worker
+
+    def create_reporters(self):
+        """Make each node, as a person would; they are in `reporters` by their codes."""
+        public = region_keys(self.data, "public")[REGION]
+        folders = {code: self.data / "nodes" / code for code in self.nodes}
+        self.reporters = {code: nodes.create(folder, code, REGION, public) for code, folder in folders.items()}
 
     def generator(self, seed):
         """Return a generator whose nodes' epoch keys are published already."""
@@ -140,6 +149,29 @@ def tocsin(run, *arguments, code=0):
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout if code == 0 else done.stderr
+
+
+def told(run, *arguments):
+    return json.loads(tocsin(run, *arguments, "--json").strip().split("\n")[-1])
+
+
+def rows(run, name, region=REGION):
+    return run.table(f"hub/{region}/{name}")
+
+
+def until(found):
+    """Wait until it is so; a table that is not there yet is not so."""
+    began = time.monotonic()
+    while not _so(found):
+        assert time.monotonic() - began < SOON, "nothing came of it"
+        time.sleep(0.3)
+
+
+def _so(found):
+    try:
+        return found()
+    except (TableNotFoundError, OSError):
+        return False
 
 
 def send(kafka, records):

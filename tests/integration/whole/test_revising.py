@@ -2,17 +2,14 @@
 
 import pytest
 
-from pipeline.keyrings import region_keys
 from pipeline.log import read
-from pipeline.node import node as nodes
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.record import Recorder
 from schemas import seal
 from schemas.rows import read as read_row
 from schemas.wire import unframe
-from tests.integration.whole.conftest import PATTERN
-from tests.integration.whole.rig import REGION, Whole, send, tocsin
-from tests.integration.whole.test_withdrawing import record, rows, told, until
+from tests.integration.whole.conftest import PATTERN, record
+from tests.integration.whole.rig import REGION, Whole, rows, send, tocsin, told, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 NODE = "SYN-1"
@@ -23,10 +20,7 @@ def run(tmp_path_factory):
     """A node with five incidents and a pattern that they all fit, in the tables; workers of each kind go on."""
     whole = Whole(tmp_path_factory.mktemp("revising"), ["SYN-1", "SYN-2"])
     try:
-        public = region_keys(whole.data, "public")[REGION]
-        whole.reporters = {
-            code: nodes.create(whole.data / "nodes" / code, code, REGION, public) for code in ("SYN-1", "SYN-2")
-        }
+        whole.create_reporters()
         whole.mine = record(whole, NODE, 5)
         with Journal(whole.reporters[NODE].journal) as journal, Recorder(whole.reporters[NODE], journal) as recorder:
             recorder.record("PatternObserved", {"pattern": PATTERN})

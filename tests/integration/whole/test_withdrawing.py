@@ -1,37 +1,17 @@
 """A survivor takes her consent back: what was shared of her case leaves every table, and nothing brings it back."""
 
-import json
-import time
-
 import pytest
-from deltalake.exceptions import TableNotFoundError
 
-from pipeline.keyrings import region_keys
 from pipeline.log import read
-from pipeline.node import node as nodes
 from pipeline.node.journal import Journal
 from pipeline.node.record import Recorder
 from schemas import seal
 from schemas.places import region_codes_of
-from tests.integration.whole.conftest import INCIDENT, PATTERN
-from tests.integration.whole.rig import REGION, Whole, tocsin
+from tests.integration.whole.conftest import PATTERN, record
+from tests.integration.whole.rig import REGION, Whole, rows, tocsin, told, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 TABLES = ("incidents", "links", "duplicates")
-SECONDS = 90
-
-
-def told(run, *arguments):
-    return json.loads(tocsin(run, *arguments, "--json").strip().split("\n")[-1])
-
-
-def record(run, code, count):
-    with Journal(run.reporters[code].journal) as journal, Recorder(run.reporters[code], journal) as recorder:
-        return [recorder.record("IncidentReported", {"incident": INCIDENT}) for _ in range(count)]
-
-
-def rows(run, name, region=REGION):
-    return run.table(f"hub/{region}/{name}")
 
 
 def naming(run, event_id, region=REGION):
@@ -40,30 +20,12 @@ def naming(run, event_id, region=REGION):
     return {name: sum(minted in row for row in map(str, rows(run, name, region).rows())) for name in TABLES}
 
 
-def until(found):
-    """Wait until it is so; a table that is not there yet is not so."""
-    began = time.monotonic()
-    while not _so(found):
-        assert time.monotonic() - began < SECONDS, "nothing came of it"
-        time.sleep(0.3)
-
-
-def _so(found):
-    try:
-        return found()
-    except (TableNotFoundError, OSError):
-        return False
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Two nodes with six like incidents each and a pattern; the first case is withdrawn when all is in the tables."""
     whole = Whole(tmp_path_factory.mktemp("withdrawing"), ["SYN-1", "SYN-2"])
     try:
-        public = region_keys(whole.data, "public")[REGION]
-        whole.reporters = {
-            code: nodes.create(whole.data / "nodes" / code, code, REGION, public) for code in ("SYN-1", "SYN-2")
-        }
+        whole.create_reporters()
         whole.mine, whole.theirs = record(whole, "SYN-1", 6), record(whole, "SYN-2", 6)
         node = whole.reporters["SYN-1"]
         with Journal(node.journal) as journal, Recorder(node, journal) as recorder:

@@ -20,7 +20,7 @@ def test_a_closed_version_says_so_and_what_named_it_is_not_told(monkeypatch):
     told = [incident(1), link(1, pattern=50, release=1), duplicate(1, 2), duplicate(1, 3, (None, 9))]
     assert hub(monkeypatch, *told)["linked_to"] == [octets(50).hex()]
     found = hub(monkeypatch, *told, revision(1, 101), link(1, 101, 60), duplicate(5, 1, (None, 101)), closure(1))
-    assert (found["closed"]["offset"], found["closed"]["ending"]) == (7, "amended")
+    assert found["closed"] == {"offset": 7, "on": "2024-03-31", "ending": "amended"}
     assert (found["linked_to"], found["probable_duplicates"]) == ([], [])
 
 
