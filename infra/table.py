@@ -16,7 +16,7 @@ SOURCE = Path(__file__).with_name("topics.toml")
 NAME = re.compile(r"[a-z]+(\.[a-z]+|\.\{node\}|\.\{region\})?")
 LEGAL = re.compile(r"[A-Za-z0-9._-]{1,249}")  # Kafka's own rule
 FRAMINGS = ("single object", "Confluent")
-WHO = ("node", "refine", "merge", "sink", "receipts", "analyst", "engineer")
+WHO = ("node", "refine", "merge", "sink", "receipts", "eraser", "analyst", "engineer")
 
 
 class BadTable(Stops):

@@ -80,15 +80,20 @@ def _rows(table: Table, part: Part, mine: NDArray[np.bool_]) -> pa.Table:
 
 
 def _by_release(batch: Batch) -> Iterator[tuple[Release, NDArray[np.int64]]]:
-    """Yield each release in the batch with the rows (indexes) that it frames; Damaged for a frame of another kind."""
+    """Yield each release in the batch with the rows (indexes) that it frames; Damaged for a frame of another kind.
+
+    A tombstone, which has no value, brings nothing: what it takes out of the log is void already.
+    """
     starts, ends, data = batch.values.starts, batch.values.ends, batch.values.data
+    valued = ends > starts
     framed = ends - starts >= CONFLUENT_LENGTH
     framed[framed] = data[starts[framed]] == 0
-    if not framed.all():
-        raise _damaged(batch, int(np.flatnonzero(~framed)[0]), "is not in Confluent framing")
-    ids = data[starts[:, None] + np.arange(1, CONFLUENT_LENGTH)].astype(np.int64) @ (1 << np.arange(24, -1, -8))
+    if not framed[valued].all():
+        raise _damaged(batch, int(np.flatnonzero(valued & ~framed)[0]), "is not in Confluent framing")
+    there = np.flatnonzero(valued)
+    ids = data[starts[there, None] + np.arange(1, CONFLUENT_LENGTH)].astype(np.int64) @ (1 << np.arange(24, -1, -8))
     for number in np.unique(ids):
-        rows = np.flatnonzero(ids == number)
+        rows = there[ids == number]
         try:
             release = by_id(int(number))
         except Quarantines as error:

@@ -42,18 +42,23 @@ class Arrived:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A batch, decoded: per name of a contract its columns by release; `refused` and `reasons` are what cannot be read."""
+    """A batch, decoded: per name of a contract its columns by release; `refused` and `reasons` are what cannot be read.
+
+    `tombstones` is how many records have no value: who erases writes them, to close a segment of the log.
+    """
 
     columns: dict[str, list[tuple[Release, Columns]]]
     refused: Longs
     reasons: list[list[str]]
+    tombstones: int
 
 
 def read(records: Records) -> Batch:
     """Return a batch of `accepted`, decoded."""
     framed = unframe(records.values, tuple(COPIED))
     columns: dict[str, list[tuple[Release, Columns]]] = {name: [] for name in COPIED}
-    refused = {int(row): framed.reason(row) for row in framed.bad()}
+    valued = records.values.ends > records.values.starts
+    refused = {int(row): framed.reason(row) for row in framed.bad() if valued[row]}
     for name, raw in COPIED.items():
         for release in versions(name):
             rows = framed.of(release)
@@ -64,7 +69,7 @@ def read(records: Records) -> Batch:
                 found = _decode(framed, release, raw, np.delete(rows, bad))
             columns[name].append((release, found))
     order = sorted(refused)
-    return Batch(columns, np.array(order, np.int64), [[refused[row]] for row in order])
+    return Batch(columns, np.array(order, np.int64), [[refused[row]] for row in order], int((~valued).sum()))
 
 
 def _decode(framed: Framed, release: Release, raw: tuple[str, ...], rows: Longs) -> Columns:

@@ -136,14 +136,14 @@ def _counts(records: Records, batch: Batch, news: News) -> dict[str, int]:
     """Count the records by what became of them; `outside` is an area that no region has any more.
 
     `withdrawn` are incidents and versions taken out, `ended` versions that are no longer current, `elsewhere` those to be
-    taken out or ended that this lane does not hold, or no longer.
+    taken out or ended that this lane does not hold, or no longer; `tombstones` have no value.
     """
     homeless = np.logical_not(news.homes.any(axis=1))
     outside = sum(int(homeless[each.areas[each.rows]].sum()) for each in (*news.incidents, *news.patterns))
     revised = [each for each in news.incidents if each.release.name == REVISIONS]
     revisions, incidents, patterns = (_new(each, homeless) for each in (revised, news.incidents, news.patterns))
     letting_go = _sum(batch, WITHDRAWALS) + _sum(batch, ENDINGS)
-    known = incidents + patterns + outside + letting_go + len(batch.refused)
+    known = incidents + patterns + outside + letting_go + len(batch.refused) + batch.tombstones
     counts = {
         "incidents": incidents - revisions,
         "revisions": revisions,
@@ -153,6 +153,7 @@ def _counts(records: Records, batch: Batch, news: News) -> dict[str, int]:
         "ended": len(news.ended.numbers),
         "elsewhere": letting_go - len(news.gone) - len(news.ended.numbers),
         "quarantined": len(batch.refused),
+        "tombstones": batch.tombstones,
         "repeated": len(records) - known,
     }
     return {name: count for name, count in counts.items() if count}

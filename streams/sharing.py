@@ -1,7 +1,8 @@
 """What each regional hub receives of a batch: under ids of its own, coarsened, in an order that says nothing.
 
 Ids are minted with the region's secret, so that no two regions, and no hub and node, can be joined on them. Times are
-days. Rows go by minted id, event by event, so that neither arrival nor sequence shows.
+days. Rows go by minted id, event by event, so that neither arrival nor sequence shows. No two records that say different
+things share a key, so that what names an incident can be taken out of the log by compaction, record by record.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.build import Part, Spans, encode, part
-from schemas.columns import Blob, compile  # noqa: A004
+from schemas.columns import Blob, compile, offsets_of  # noqa: A004
 from schemas.jit import kernel
 from schemas.memory import copy
 from schemas.places import region_codes_of, regions
@@ -43,6 +44,8 @@ class Ended:
     endings: Longs
 
 
+CLOSED, REMOVED = np.array([[0]], np.uint8), np.array([[1]], np.uint8)
+"""What stands behind the id in the key of the end of a version, and of a removal."""
 NOTHING_ENDED = Ended(*(np.zeros(0, np.int64) for _ in range(3)))
 
 
@@ -81,7 +84,7 @@ class News:
 
 @dataclass(eq=False)
 class _Parcel:
-    """What one region receives: framed records and their keys.
+    """What one region receives: framed records and their keys, uint8[n, bytes of a key].
 
     `minted` uint8[n, 16] are the ids of the incidents from number `first` on, where the region receives them.
     """
@@ -106,11 +109,9 @@ class _Parcel:
         return mint_batch(self.secret, ids.reshape(-1), spans)
 
     def output(self) -> Output:
-        keys = np.concatenate(self.keys)
-        bounds = np.arange(len(keys) + 1, dtype=np.int64) * 16
-        return Output(
-            topic_of(self.region), np.zeros(len(keys), np.int32), Blob(keys.reshape(-1), bounds), joined(self.values)
-        )
+        sizes = np.concatenate([np.full(len(keys), keys.shape[1], np.int64) for keys in self.keys])
+        keys = Blob(np.concatenate([keys.reshape(-1) for keys in self.keys]), offsets_of(sizes))
+        return Output(topic_of(self.region), np.zeros(len(sizes), np.int32), keys, joined(self.values))
 
 
 def topic_of(region: str) -> str:
@@ -266,7 +267,8 @@ def _links(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
         "party_match": links[:, 2],
         "days_outside": links[:, 3],
     }
-    parcel.add("PatternLinked", incidents, values, by_id(incidents, patterns))
+    keys = np.hstack([_of_all(version, incidents), patterns])
+    parcel.add("PatternLinked", keys, values, by_id(incidents, patterns))
 
 
 def _duplicates(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
@@ -285,7 +287,8 @@ def _duplicates(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
         "score": pairs[:, 2],
         "reasons": pairs[:, 3],
     }
-    parcel.add("ProbableDuplicate", first, values, by_id(first, second))
+    keys = np.hstack([_of_all(first_version, first), _of_all(second_version, second)])
+    parcel.add("ProbableDuplicate", keys, values, by_id(first, second))
 
 
 def _closings(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
@@ -300,7 +303,8 @@ def _closings(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
             "ended_on": days,
             "ending": endings,
         }
-        parcel.add("VersionClosed", ids, values, by_id(ids, _of_all(version, ids)))
+        versions = _of_all(version, ids)
+        parcel.add("VersionClosed", _marked(versions, CLOSED), values, by_id(ids, versions))
 
 
 def _removals(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
@@ -308,7 +312,7 @@ def _removals(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
     gone = news.gone[within[news.held.areas_of(news.gone)]]
     if len(gone):
         ids = np.unique(_incident_ids(parcel, news.held, gone)[0], axis=0)
-        parcel.add("IncidentRemoved", ids, {"incident_id": _fixed(ids)}, by_id(ids))
+        parcel.add("IncidentRemoved", _marked(ids, REMOVED), {"incident_id": _fixed(ids)}, by_id(ids))
 
 
 def _incident_ids(parcel: _Parcel, held: Held, numbers: Longs) -> tuple[Minted, Spans | None]:
@@ -326,6 +330,11 @@ def _incident_ids(parcel: _Parcel, held: Held, numbers: Longs) -> tuple[Minted, 
     version, ids = Spans(ids.reshape(-1), _fixed(ids).spans, revised), ids.copy()
     ids[revised] = parcel.mint(_octets(held.origins.incidents(events[revised])))
     return ids, version
+
+
+def _marked(ids: Minted, mark: Minted) -> Minted:
+    """Return keys, the ids with one byte behind each."""
+    return np.hstack([ids, np.broadcast_to(mark, (len(ids), 1))])
 
 
 def _of_all(version: Spans | None, ids: Minted) -> Minted:

@@ -296,9 +296,7 @@ class SinkCase:
         assert refused
         self.assert_exact(place, 60)
 
-    @pytest.mark.parametrize(
-        "bad", [b"", b"\x00\x00", incident(3)[:-1], b"\x01" + incident(3)[1:], incident(3) + b"\0"]
-    )
+    @pytest.mark.parametrize("bad", [b"\x00\x00", incident(3)[:-1], b"\x01" + incident(3)[1:], incident(3) + b"\0"])
     def test_a_record_that_no_stage_writes_stops_the_sink_and_names_its_offset(self, bad):
         place = self.new_place()
         sink = self.open(place, self.quiet)
@@ -307,6 +305,20 @@ class SinkCase:
         assert sink.position() == 0
         sink.close()
         assert not any(self.rows(place).values())
+
+    def test_a_tombstone_brings_nothing_and_what_it_left_out_before_is_no_gap(self):
+        place = self.new_place()
+        sink = self.open(place, self.quiet)
+        sink.write(batch(self.topic(place), log_of(9) | {4: b"", 8: b""}, 0, 9))
+        sink.write(batch(self.topic(place), {9: b""}, 9, 12))
+        assert sink.position() == 12
+        sink.close()
+        kept = self.new_place()
+        sink = self.open(kept, self.quiet)
+        log = log_of(9)
+        sink.write(batch(self.topic(kept), {at: log[at] for at in log if at not in (4, 8)}, 0, 12))
+        sink.close()
+        assert self.rows(place) == self.rows(kept)
 
     def test_a_batch_of_another_partition_is_refused(self):
         place = self.new_place()
