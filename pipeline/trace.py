@@ -19,6 +19,7 @@ HUB = {
     *("IncidentShared", "RevisionShared", "VersionClosed", "IncidentRemoved", "PatternShared"),
     *("PatternLinked", "ProbableDuplicate"),
 }
+PASSED_NOTHING_ON = "refine counted it and passed nothing on: the batch's counts say what became of its records"
 LINKS = ("linked_to", "probable_duplicates")
 _Version = tuple[bytes, bytes | None]
 
@@ -94,9 +95,8 @@ class Tracer:
                 return {"quarantined": {"offset": entry.offset, "reasons": row["reasons"]}, **self._filed(entry, row)}
         accepted = list(self._with_id(event_id, "accepted"))
         if not accepted:
-            return {
-                "ends": "refine counted it and passed nothing on: the batch's counts say what became of its records"
-            }
+            hubs = [hub for region in self.secrets if (hub := self._hub(region, event_id))]
+            return {"hubs": hubs} if hubs else {"ends": PASSED_NOTHING_ON}
         places = [{"partition": e.partition, "offset": e.offset, "area": row["area"]} for e, row in accepted]
         return {"accepted": places, "rules": "all passed", **self._after_merge(event_id, accepted)}
 
@@ -138,7 +138,7 @@ class Tracer:
                     hub["removed"] = {"offset": entry.offset}
         for name in LINKS:
             hub[name] = [each.other.hex() for each in named if each.name == name and not each.versions & closed]
-        return _standing(hub) if shared else None
+        return _standing(hub) if shared or "removed" in hub else None
 
     def _filed(self, entry: Entry, row: Step) -> Step:
         filed = self.files(entry.topic, row["event"], entry.offset)
@@ -162,4 +162,4 @@ def _standing(hub: Step) -> Step:
     """Return what a region has of an event: of one that was removed, neither a table nor links."""
     if "removed" not in hub:
         return hub
-    return {name: hub[name] for name in ("region", "id", "topic", "offset", "removed")}
+    return {name: hub[name] for name in ("region", "id", "topic", "offset", "removed") if name in hub}

@@ -19,6 +19,7 @@ COMMANDS = {
     "table": ("pipeline.cli.table:table", "A region's incidents as they stood on a day: safe counts, or rows."),
     "verify": ("pipeline.cli.proofs:verify", "Say whether a node's log is whole and as it was sent."),
     "witness": ("pipeline.cli.proofs:witness", "Cosign a hub's checkpoint, for another hub."),
+    "forget": ("pipeline.cli.forget:forget", "Erase for good what withdrawn cases left; who has signed for it."),
     "replay": ("pipeline.cli.replay:replay", "Make a region's tables again from the log; compare them."),
     "audit": ("pipeline.cli.quality:audit", "Check the tables by the rules; write pages that open offline."),
     "why": ("pipeline.cli.show:why", "Tell the whole story of one event."),

@@ -53,7 +53,7 @@ def _lines(story: dict[str, Any]) -> Iterator[str]:
         yield f"refine   {_batch(story['refine'])}  {story['refine']['suite']}"
     if "quarantined" in story:
         yield f"         quarantined: {', '.join(story['quarantined']['reasons'])}"
-    if "accepted" in story:
+    if story.get("accepted"):
         places = story["accepted"]
         more = f" and {len(places) - 1} areas more" if len(places) > 1 else ""
         yield f"         rules {story['rules']} → accepted[{places[0]['partition']}]@{places[0]['offset']}{more}"
@@ -61,7 +61,8 @@ def _lines(story: dict[str, Any]) -> Iterator[str]:
         yield f"merge    {_batch(batch)}"
     for hub in story.get("hubs", []):
         if "removed" in hub:
-            yield f"hub      {hub['topic']}@{hub['offset']}  as {hub['id']}, removed @{hub['removed']['offset']}: no longer shared"
+            where = f"{hub['topic']}@{hub['offset']}" if "topic" in hub else f"hub.{hub['region']}, erased there,"
+            yield f"hub      {where}  as {hub['id']}, removed @{hub['removed']['offset']}: no longer shared"
             continue
         yield f"hub      {hub['topic']}@{hub['offset']}  as {hub['id']}  {_standing(hub)}"
         yield f"table    {_table(hub)}"

@@ -136,20 +136,28 @@ class Receipts:
 
     def _read_quarantine(self, end: int) -> None:
         for entry in self._quarantine.until({QUARANTINE: end}):
-            node, refusal = self._refusal(_row(entry))
-            self._book(node).refuse(refusal)
+            found = self._refusal(_row(entry))
+            if found is not None:
+                node, refusal = found
+                self._book(node).refuse(refusal)
         if not self._begun:
             for book in self._books.values():
                 book.begin()
         self._begun = True
 
-    def _refusal(self, row: dict[str, Any]) -> tuple[str, Refusal]:
-        """Return the node and what was refused; what merge refused says only where it lies in `accepted`."""
+    def _refusal(self, row: dict[str, Any]) -> tuple[str, Refusal] | None:
+        """Return the node and what was refused; what merge refused says only where it lies in `accepted`.
+
+        None where `accepted` has let go of it: a receipt has named it long before.
+        """
         reasons = tuple(row["reasons"])
         if row["topic"].startswith("raw."):
             node = row["topic"].removeprefix("raw.")
             return node, Refusal(row["offset"], row["sequence"] or NO_NUMBER, reasons)
-        accepted = _row(record_at(self._kafka, (row["topic"], row["partition"]), row["offset"]))
+        entry = record_at(self._kafka, (row["topic"], row["partition"]), row["offset"])
+        if entry is None:
+            return None
+        accepted = _row(entry)
         return accepted["node"], Refusal(AFTER_REFINE, accepted["sequence"], reasons)
 
     def _give(self, book: Book, until: int) -> None:

@@ -1,0 +1,156 @@
+"""What a broker and an object store do to erase.
+
+Of the broker, a topic is compacted at once, or what was read of it deleted; then its settings are put back.
+
+Compaction leaves of each key the last record, and of a tombstone nothing; it passes over the segment that is written to.
+Segments are a second long meanwhile, so that the next record closes one; whoever erases writes that record too.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import KafkaProducer, TopicPartition
+from kafka.admin import AlterConfigOp, ConfigResource, KafkaAdminClient
+from kafka.errors import KafkaError
+
+from infra.objects import ObjectsFailed
+from infra.table import Topic
+from schemas.errors import Unreachable
+
+SECONDS, SEGMENT_SECONDS = 30, 1.2
+ROLLING = {"segment.ms": "1000", "file.delete.delay.ms": "1000"}
+COMPACTING = ROLLING | {
+    "cleanup.policy": "compact",
+    "min.cleanable.dirty.ratio": "0.001",
+    "min.compaction.lag.ms": "0",
+    "max.compaction.lag.ms": "1000",
+    "delete.retention.ms": "0",
+}
+GARBAGE, VACUUM_SECONDS = 1e-9, 120.0  # a volume of which more than this share was deleted is written anew
+CLOSING = b"close"
+"""The key of a tombstone that says nothing: it closes the segment before it."""
+
+
+def vacuum(master: int) -> None:
+    """Have every volume written anew without what was deleted; returns when that is done. ObjectsFailed where it is not."""
+    import urllib3
+
+    url = f"http://127.0.0.1:{master}/vol/vacuum?garbageThreshold={GARBAGE}"
+    try:
+        answer = urllib3.PoolManager(timeout=urllib3.Timeout(VACUUM_SECONDS), retries=False).request("GET", url)
+    except urllib3.exceptions.HTTPError as error:
+        raise ObjectsFailed(
+            f"The object store does not write its volumes anew ({error}); see `tocsin status`."
+        ) from error
+    if answer.status != 200:
+        raise ObjectsFailed(f"The object store does not write its volumes anew (status {answer.status}); see its log.")
+
+
+class Erasing:
+    """A broker's hand; to be closed. Unreachable where it does not answer, or refuses."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        with self._answering():
+            self._admin: Any = KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=SECONDS * 1000)
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._admin.close()
+
+    @contextmanager
+    def compacting(self, topic: Topic) -> Iterator[Callable[[list[bytes]], None]]:
+        """Have a topic of one partition compacted at once, within; yields what writes a tombstone for each key, and one that closes."""
+        with self._answering(), self._set(topic, COMPACTING):
+            producer: Any = KafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True, acks="all")
+            try:
+                yield lambda keys: self._bury(producer, topic.name, keys)
+            finally:
+                producer.close()
+
+    def purge(self, topic: Topic, group: str) -> bool:
+        """Delete what a group has read of a topic, and return when the broker has taken its bytes from the disk.
+
+        A segment goes as a whole, and the one that is written to stays: a tombstone in each partition closes it, and the
+        group has to have read that, too. False where it has not within the time given; then nothing is deleted. How often
+        a broker looks for segments to delete is its own setting.
+        """
+        with self._answering(), self._set(topic, ROLLING):
+            time.sleep(SEGMENT_SECONDS)
+            closed = self._close_segments(topic)
+            if not self._read(group, topic, closed):
+                return False
+            self._admin.delete_records({TopicPartition(topic.name, part): end for part, end in closed.items()})
+            time.sleep(self._looks_every() + 2 * SEGMENT_SECONDS)
+            return True
+
+    def _bury(self, producer: Any, topic: str, keys: list[bytes]) -> None:
+        for sent in [producer.send(topic, None, key, partition=0) for key in (*keys, CLOSING)]:
+            sent.get(timeout=SECONDS)
+
+    def _close_segments(self, topic: Topic) -> dict[int, int]:
+        """Write a tombstone to each partition; return their offsets."""
+        producer: Any = KafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True, acks="all")
+        try:
+            sent = [producer.send(topic.name, None, CLOSING, partition=part) for part in range(topic.partitions)]
+            return {part: each.get(timeout=SECONDS).offset for part, each in enumerate(sent)}
+        finally:
+            producer.close()
+
+    def _read(self, group: str, topic: Topic, ends: Mapping[int, int]) -> bool:
+        """Wait until a group has read a record of each partition, by its offset; return whether it has."""
+        places, until = [TopicPartition(topic.name, part) for part in ends], time.monotonic() + SECONDS
+        while time.monotonic() < until:
+            found = self._admin.list_group_offsets({group: places})[group]
+            if all(found[place].offset > ends[place.partition] for place in places):
+                return True
+            time.sleep(0.2)
+        return False
+
+    def _looks_every(self) -> float:
+        """Return after how many seconds the broker looks again for segments to delete."""
+        broker = str(self._admin.describe_cluster()["brokers"][0]["broker_id"])
+        found = self._admin.describe_configs([ConfigResource("BROKER", broker)], config_filter="all")["broker"][broker]
+        return int(found["log.retention.check.interval.ms"]["value"]) / 1000
+
+    def put_back(self, topics: Iterable[Topic]) -> None:
+        """Have the settings that are changed here be as the table states them, others as the broker has them.
+
+        It mends what an eraser that was killed has left.
+        """
+        with self._answering():
+            for topic in topics:
+                self._put_back(topic)
+
+    def _put_back(self, topic: Topic) -> None:
+        asked = [ConfigResource("TOPIC", topic.name)]
+        found = self._admin.describe_configs(asked, config_filter="modified")["topic"][topic.name]
+        set_to = {name: found[name]["value"] for name in COMPACTING if name in found}
+        stated = {name: topic.config[name] for name in COMPACTING if name in topic.config}
+        changes: dict[str, tuple[Any, str | None]] = dict.fromkeys(
+            set_to.keys() - stated.keys(), (AlterConfigOp.DELETE, None)
+        )
+        changes |= {name: (AlterConfigOp.SET, value) for name, value in stated.items() if set_to.get(name) != value}
+        if changes:
+            self._alter(topic.name, changes)
+
+    @contextmanager
+    def _set(self, topic: Topic, settings: Mapping[str, str]) -> Iterator[None]:
+        """Change a topic's settings, within."""
+        self._alter(topic.name, {name: (AlterConfigOp.SET, value) for name, value in settings.items()})
+        try:
+            yield
+        finally:
+            self._put_back(topic)
+
+    def _alter(self, topic: str, changes: Mapping[str, tuple[Any, str | None]]) -> None:
+        self._admin.alter_configs([ConfigResource("TOPIC", topic, dict(changes))])
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except (KafkaError, OSError, ValueError) as error:
+            raise Unreachable(f"Kafka at {self._bootstrap} does not do it ({error}); see `tocsin status`.") from error

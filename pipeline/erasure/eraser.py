@@ -1,0 +1,154 @@
+"""The eraser: what withdrawn cases left in the stores is taken out there, byte by byte, and receipted; killed, it only repeats.
+
+A case's turn comes when its node's receipt has passed its withdrawal: then refine, merge and the sink have done with it,
+and nothing of it can come any more. The keys and the tables are cleaned by those who own them; here it is looked whether
+they are, and done what is left: `hub.<region>` is compacted, `accepted` purged, the object store's volumes written anew.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from infra.erasing import SEGMENT_SECONDS, Erasing, vacuum
+from infra.table import Topic
+from pipeline.erasure.looking import Hit, SharedKeys, check_keys, stands
+from pipeline.erasure.receipts import Receipt, Shelf
+from pipeline.erasure.stores import ACCEPTED_TOPIC, Left, Looked, Stores
+from pipeline.erasure.withdrawn import Case, withdrawn
+from pipeline.hub.trees import Signer
+from pipeline.receipts.given import last_receipt
+
+VOLUMES, MERGE, HUB_TOPICS = "volumes", "tocsin.merge", "hub."
+LOG = ("keys.", ACCEPTED_TOPIC, HUB_TOPICS)
+"""How the names of stores begin that are topics."""
+PATIENCE = 120.0
+ERASE = "to be erased: `tocsin forget run`"
+WAIT = "the withdrawal is on its way: {node} has no receipt for it yet; is `tocsin worker receipts` running?"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How it stands with one case in one store: receipted on a day, or what is in the way."""
+
+    store: str
+    erased_on: str | None
+    left: int
+    why: str | None
+
+
+@dataclass
+class Eraser:
+    """One hub's eraser. `topics` are those of the table, by name.
+
+    `master` is the port of this machine's own object store, None where the store is another's.
+    """
+
+    kafka: str
+    stores: Stores
+    hand: Erasing
+    shelf: Shelf
+    signer: Signer
+    topics: Mapping[str, Topic]
+    master: int | None
+    say: Callable[[str], object] = lambda _: None
+    _why: dict[str, str] = field(default_factory=dict)
+
+    async def cases(self, nodes: Sequence[str]) -> list[Case]:
+        """Return the cases that these nodes have withdrawn."""
+        return [case for node in nodes for case in await withdrawn(self.stores.broker, node)]
+
+    async def run(self, cases: Sequence[Case]) -> None:
+        """Erase what can be erased of these cases and sign for it."""
+        due = [case for case in self._ready(cases) if self._unsigned(case)]
+        if not due:
+            return
+        self.hand.put_back(self.topics[name] for name in self.topics if name.startswith(LOG))
+        looked = await self.stores.look(due)
+        for (topic, _), hits in looked.records.items():
+            if topic != ACCEPTED_TOPIC:
+                await self._compact(topic, hits)
+        if any(ACCEPTED_TOPIC in self._unsigned(case) for case in due):
+            await self._purge(sum(len(hits) for (topic, _), hits in looked.records.items() if topic == ACCEPTED_TOPIC))
+        self._sign(due, await self.stores.look(due))
+        self._vacuum(due)
+
+    async def standing(self, cases: Sequence[Case]) -> dict[bytes, list[Standing]]:
+        """Return how it stands with each case, by its reference, in each store; looks, and changes nothing."""
+        ready = {case.ref for case in self._ready(cases)}
+        looked = await self.stores.look([case for case in cases if self._unsigned(case)])
+        return {case.ref: list(self._stands(case, looked.left, case.ref in ready)) for case in cases}
+
+    def stores_of(self, case: Case) -> list[str]:
+        """Return the stores that sign for a case."""
+        regions = [name for region in self.stores.secrets for name in (f"hub.{region}", f"tables of {region}")]
+        return [f"keys.{case.node}", ACCEPTED_TOPIC, *regions, *([VOLUMES] if self.master is not None else [])]
+
+    def _ready(self, cases: Sequence[Case]) -> list[Case]:
+        """Return the cases of which nothing can come any more."""
+        ends = {node: (last_receipt(self.kafka, node) or {"end": 0})["end"] for node in {case.node for case in cases}}
+        return [case for case in cases if case.offset < ends[case.node]]
+
+    def _unsigned(self, case: Case) -> set[str]:
+        return set(self.stores_of(case)) - set(self.shelf.of(case.ref, self.signer.key))
+
+    async def _compact(self, topic: str, hits: Sequence[Hit]) -> None:
+        """Have a topic compacted, after a tombstone for the key of each record that has to go."""
+        if topic.startswith(HUB_TOPICS):
+            try:
+                await check_keys(self.stores.broker, topic)
+            except SharedKeys as error:
+                self._why[topic] = str(error)
+                return
+        self.say(f"{topic}: {len(hits):,} records to go")
+        keys, until = sorted({hit.key for hit in hits}), time.monotonic() + PATIENCE
+        with self.hand.compacting(self.topics[topic]) as bury:
+            bury(keys)
+            while time.monotonic() < until:
+                await asyncio.sleep(SEGMENT_SECONDS)
+                bury([])
+                if not await stands(self.stores.broker, (topic, 0), hits):
+                    await asyncio.sleep(SEGMENT_SECONDS)  # the broker removes the old segment a second later
+                    return
+        self._why[topic] = f"the broker has not compacted it within {PATIENCE:.0f} s; see its log"
+
+    async def _purge(self, count: int) -> None:
+        """Have `accepted` purged of what merge has read: it is derived, and merge remembers what it needs."""
+        self.say(f"{ACCEPTED_TOPIC}: {count:,} records to go, with all that merge has read")
+        if not await asyncio.to_thread(self.hand.purge, self.topics[ACCEPTED_TOPIC], MERGE):
+            self._why[ACCEPTED_TOPIC] = "merge does not read it: is `tocsin worker merge` running?"
+
+    def _sign(self, cases: Sequence[Case], looked: Looked) -> None:
+        """Sign for each store that holds nothing of a case any more."""
+        left = {(one.case, one.store) for one in looked.left if one.count}
+        for case in cases:
+            able = self._unsigned(case) - self._why.keys() - {VOLUMES}
+            gone = [store for store in able if (case.ref, store) not in left]
+            self._receipt(case, sorted(gone))
+
+    def _vacuum(self, cases: Sequence[Case]) -> None:
+        """Have the object store's volumes written anew, and sign for it, where the tables hold nothing of a case any more."""
+        due = [
+            case for case in cases if {VOLUMES} == {each for each in self._unsigned(case) if not each.startswith(LOG)}
+        ]
+        if due and self.master is not None:
+            self.say("the object store writes its volumes anew")
+            vacuum(self.master)
+            for case in due:
+                self._receipt(case, [VOLUMES])
+
+    def _receipt(self, case: Case, stores: Sequence[str]) -> None:
+        if stores:
+            today = datetime.now(UTC).date()
+            self.shelf.add([Receipt(case.ref, store, today) for store in stores], self.signer)
+
+    def _stands(self, case: Case, left: Sequence[Left], ready: bool) -> Iterator[Standing]:
+        signed = self.shelf.of(case.ref, self.signer.key)
+        counts = {one.store: one.count for one in left if one.case == case.ref}
+        for store in self.stores_of(case):
+            if store in signed:
+                yield Standing(store, str(signed[store].day), 0, None)
+            else:
+                why = self._why.get(store, ERASE) if ready else WAIT.format(node=case.node)
+                yield Standing(store, None, counts.get(store, 0), why)

@@ -1,0 +1,84 @@
+"""How much each store still holds of each withdrawn case: counted by looking, whatever anybody says to have erased.
+
+A store is `keys.<node>`, `accepted`, `hub.<region>`, the tables of a region. The object store's volumes, which keep what was
+deleted until they are written anew, cannot be looked into.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+
+from pipeline.erasure.looking import ACCEPTED, HUB, Hit, keyed, naming
+from pipeline.erasure.withdrawn import Case
+from schemas import seal
+from sinks.delta import dataset
+from sinks.store import Store
+from sinks.tables import of_topic
+from streams.client import Broker
+from streams.sharing import topic_of
+
+ACCEPTED_TOPIC = "accepted"
+
+
+@dataclass(frozen=True)
+class Left:
+    """How many records, rows or files a store holds of a case."""
+
+    store: str
+    case: bytes
+    count: int
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One look through all stores: what is `left`, and the records of the log that have to go, by topic and partition."""
+
+    left: tuple[Left, ...]
+    records: Mapping[tuple[str, int], tuple[Hit, ...]]
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The stores of one hub; `secrets` are the regions' minting keys."""
+
+    broker: Broker
+    objects: Store
+    secrets: Mapping[str, bytes]
+
+    async def look(self, cases: Sequence[Case]) -> Looked:
+        """Look through all stores for these cases."""
+        places = {(ACCEPTED_TOPIC, part) for part in await self.broker.partitions(ACCEPTED_TOPIC)}
+        events = {event: case.ref for case in cases for event in case.events}
+        hits = {place: await naming(self.broker, place, ACCEPTED, events) for place in sorted(places)}
+        left = list(_counted(ACCEPTED_TOPIC, cases, (events[hit.named] for found in hits.values() for hit in found)))
+        for node in sorted({case.node for case in cases}):
+            mine = [case for case in cases if case.node == node]
+            hits[f"keys.{node}", 0] = await keyed(self.broker, f"keys.{node}", {case.ref for case in mine})
+            left += _counted(f"keys.{node}", mine, (hit.named for hit in hits[f"keys.{node}", 0]))
+        for region, secret in self.secrets.items():
+            minted = {seal.mint(secret, event): ref for event, ref in events.items()}
+            topic = topic_of(region)
+            hits[topic, 0] = await naming(self.broker, (topic, 0), HUB, minted)
+            left += _counted(topic, cases, (minted[hit.named] for hit in hits[topic, 0]))
+            left += _counted(f"tables of {region}", cases, self._rows(region, minted))
+        return Looked(tuple(left), {place: tuple(found) for place, found in hits.items() if found})
+
+    def _rows(self, region: str, minted: Mapping[bytes, bytes]) -> Iterable[bytes]:
+        """Yield the case of each row of a region's tables that names one, and every case for each file that no table names."""
+        names = {ident.hex(): ref for ident, ref in minted.items()}
+        for path, table in of_topic(topic_of(region)).items():
+            if not names or not table.naming or not self.objects.list(f"{path}/_delta_log/"):
+                continue
+            content = dataset(self.objects, path)
+            for column in table.naming:
+                rows = content.to_table(columns=[column], filter=pc.field(column).isin(sorted(names)))
+                yield from (names[name] for name in rows[column].to_pylist())
+            stray = len(self.objects.list(f"{path}/part-")) - len(content.files)
+            yield from [*set(names.values())] * max(stray, 0)
+
+
+def _counted(store: str, cases: Sequence[Case], found: Iterable[bytes]) -> list[Left]:
+    counts = Counter(found)
+    return [Left(store, case.ref, counts[case.ref]) for case in cases]
