@@ -4,7 +4,7 @@ For looking, tracing and counting; the workers have their own way of reading. ka
 70,000 records a second.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,21 @@ def ends(kafka: str, prefix: str) -> dict[str, int]:
         return {name: sum(end for place, end in found.items() if place.topic == name) for name in names}
     finally:
         client.close()
+
+
+def since(kafka: str, names: Sequence[str], moment: int) -> dict[str, tuple[int, int]]:
+    """Return by topic (offset, timestamp) of its first record whose time is `moment` or later, UTC milliseconds, from 0 on.
+
+    For topics of one partition; one that has no such record is not among them.
+    """
+    client = consumer(kafka)
+    try:
+        found = client.offsets_for_times({TopicPartition(name, 0): moment for name in names})
+    except KafkaError as error:
+        raise Unreachable(f"Kafka at {kafka} does not answer ({error}); run `tocsin status`.") from error
+    finally:
+        client.close()
+    return {place.topic: (first.offset, first.timestamp) for place, first in found.items() if first is not None}
 
 
 def read(kafka: str, *names: str, committed: bool = True, from_end: int | None = None) -> Iterator[Entry]:

@@ -1,0 +1,174 @@
+"""`tocsin table incidents --known-at`: the tables as they stood at a moment, minus what was withdrawn since."""
+
+import json
+import random
+import sys
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from pipeline import replay
+from pipeline.cli.app import main
+from pipeline.hub.moment import EPOCH, said
+from pipeline.log import ends, since
+from pipeline.stores import open_store
+from streams.attempt import part
+from tests.integration.whole.lives import FIRST, NODES, Lives
+from tests.integration.whole.rig import REGION, Whole, send, tocsin, told
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+STEPS, PAIRS = 6, 60
+
+
+@pytest.fixture(scope="module")
+def lives(tmp_path_factory):
+    """Six steps; after the last, one key is destroyed though no event says so, and one withdrawn case's is published again."""
+    whole = Whole(tmp_path_factory.mktemp("known-at"), NODES)
+    try:
+        whole.create_reporters()
+        for stage in ("refine", "merge", "sink", "receipts"):
+            whole.worker(stage, "1")
+        lives = Lives(whole, 20)
+        for _ in range(STEPS):
+            lives.step()
+        before, after = ({row["incident_id"] for row in tables["incidents"]} for tables, _, _ in lives.kept[-2:])
+        lives.keyless = next(case for case in lives.cases if lives.minted(case) in after)
+        lives.reopened = next(case for case in lives.withdrawn if lives.minted(case) in before - after)
+        back = lives.case_ref(lives.reopened)
+        node = lives.reopened[0]
+        send(whole.kafka, [(f"keys.{lives.keyless[0]}", lives.case_ref(lives.keyless), None)])
+        send(whole.kafka, [(f"keys.{node}", back, lives.keys[node][back])])
+        lives.gone = {lives.minted(case) for case in (*lives.withdrawn, lives.keyless)}
+        yield lives
+    finally:
+        whole.down()
+
+
+@pytest.fixture
+def answer(lives, monkeypatch, capsys, tmp_path):
+    """Ask the command; return the rows that it writes, and its line."""
+
+    def ask(moment, day):
+        out = tmp_path / "rows.parquet"
+        asked = ["--region", REGION, "--known-at", moment, "--as-of", str(day), "--out", str(out), "--json"]
+        monkeypatch.setattr(sys, "argv", ["tocsin", "table", "incidents", "--data", str(lives.whole.data), *asked])
+        with pytest.raises(SystemExit) as left:
+            main()
+        printed = capsys.readouterr()
+        assert not left.value.code, printed.err
+        return ordered(pl.read_parquet(out).to_dicts()), json.loads(printed.out)
+
+    return ask
+
+
+def ordered(found):
+    return sorted(found, key=lambda row: (row["incident_id"], row["version_id"] or ""))
+
+
+def stood(tables, day, gone=frozenset()):
+    """The rows of a day, by the tables."""
+    names = tables["incidents"][0].keys()
+    was = [row for row in tables["versions"] if not row["conflict"] and row["ended_on"] and row["ended_on"] > day]
+    both = [*tables["incidents"], *({name: row[name] for name in names} for row in was)]
+    return ordered(row for row in both if row["recorded_on"] <= day and row["incident_id"] not in gone)
+
+
+def instant(milliseconds):
+    return said(EPOCH + timedelta(milliseconds=milliseconds))
+
+
+def test_at_any_moment_and_day_it_is_what_the_tables_were_minus_what_was_withdrawn_since(lives, answer):
+    chance, last = random.Random(7), lives.kept[-1][0]
+    withdrawn = learned = 0
+    for _ in range(PAIRS):
+        tables, begun, ended = chance.choice(lives.kept)
+        moment, day = instant(chance.randrange(begun, ended)), FIRST + timedelta(days=chance.randrange(5 * STEPS + 3))
+        found, line = answer(moment, day)
+        expected = stood(tables, day, lives.gone)
+        assert found == expected, (moment, day)
+        assert (line["known_at"], line["as_of"]) == (moment, str(day))
+        assert line["rows"] == (len(found) if len(found) >= 5 else None)
+        withdrawn += stood(tables, day) != expected
+        learned += stood(last, day, lives.gone) != expected
+    assert withdrawn >= 10
+    assert learned >= 10
+
+
+def test_the_load_has_all_that_can_happen_to_an_incident(lives):
+    endings = {row["ending"] for row in lives.kept[-1][0]["versions"]}
+    assert endings >= {None, "amended", "verified", "duplicate"}
+    early = [
+        {row["incident_id"] for row in after[0]["incidents"]} - {row["incident_id"] for row in before[0]["incidents"]}
+        for before, after in zip(lives.kept, lives.kept[1:], strict=False)
+    ]
+    assert all(early)
+    assert len(lives.withdrawn) == 2 * (STEPS - 2)
+
+
+def test_a_case_without_a_key_is_in_no_answer_though_no_event_withdraws_it(lives, answer):
+    tables, begun, _ = lives.kept[-1]
+    day = lives.day
+    assert lives.minted(lives.keyless) in {row["incident_id"] for row in stood(tables, day)}
+    assert lives.minted(lives.keyless) not in {row["incident_id"] for row in answer(instant(begun), day)[0]}
+
+
+def test_a_case_that_was_withdrawn_later_is_in_no_answer_though_its_key_is_there_again(lives, answer, monkeypatch):
+    tables, begun, _ = lives.kept[-2]
+    day, minted = lives.day, lives.minted(lives.reopened)
+    assert minted in {row["incident_id"] for row in stood(tables, day)}
+    assert minted not in {row["incident_id"] for row in answer(instant(begun), day)[0]}
+
+    def only_before(records, _node, known):
+        return part(records, 0, int(np.searchsorted(records.offsets, known)))
+
+    monkeypatch.setattr(replay, "_counting", only_before)
+    assert minted in {row["incident_id"] for row in answer(instant(begun), day)[0]}
+
+
+def test_nothing_of_it_is_filed(lives, answer, tmp_path):
+    store, kafka = open_store(lives.whole.data), lives.whole.kafka
+    before = store.list(""), {name: end for name, end in ends(kafka, "").items() if not name.startswith("__")}
+    answer(instant(lives.kept[2][1]), lives.day)
+    assert before == (store.list(""), {name: end for name, end in ends(kafka, "").items() if name in before[1]})
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
+
+
+def test_a_moment_before_everything_says_which_to_give(lives):
+    refusal = tocsin(lives.whole, "table", "incidents", "--region", REGION, "--known-at", "2001-01-01", code=65)
+    assert refusal.startswith("tocsin: Nothing had come by 2001-01-01; give 20")
+    assert refusal.count("\n") == 1
+    first = refusal.split("give ")[1].split(",")[0]
+    page = told(lives.whole, "table", "incidents", "--region", REGION, "--known-at", first)
+    assert (page["known_at"], page["as_of"]) == (first, first[:10])
+
+
+def test_today_is_what_is_known_now(lives):
+    day = str(lives.day)
+    tables = stood(lives.kept[-1][0], lives.day, lives.gone)
+    asked = ("table", "incidents", "--region", REGION, "--as-of", day, "--known-at")
+    page = told(lives.whole, *asked, instant(lives.kept[-1][2])[:10])
+    assert {cell["verification"] for cell in page["counts"]} <= {row["verification"] for row in tables}
+    assert abs(sum(cell["count"] for cell in page["counts"]) - len(tables)) <= 5 * len(page["counts"]) + 5
+    assert f"as of {day}, as known by" in " ".join(tocsin(lives.whole, *asked, instant(lives.kept[-1][2])[:10]).split())
+
+
+def test_where_a_clock_went_back_the_log_is_known_up_to_the_first_record_that_is_later(lives):
+    kafka, times = lives.whole.kafka, [100, 300, 200, 400]
+    admin, producer = KafkaAdminClient(bootstrap_servers=kafka), KafkaProducer(bootstrap_servers=kafka)
+    admin.create_topics([NewTopic("clocks", 1, 1, topic_configs={"message.timestamp.type": "CreateTime"})])
+    for each in times:
+        producer.send("clocks", b"", timestamp_ms=each).get(30)
+    found = {moment: since(kafka, ["clocks"], moment) for moment in (0, 101, 201, 301, 401)}
+    assert found == {
+        0: {"clocks": (0, 100)},
+        101: {"clocks": (1, 300)},
+        201: {"clocks": (1, 300)},
+        301: {"clocks": (3, 400)},
+        401: {},
+    }
+    producer.close()
+    admin.close()
