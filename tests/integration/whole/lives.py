@@ -1,13 +1,12 @@
 """Incidents of two nodes that go on from step to step, each on a later day, and the tables as they stood after each."""
 
 import random
-import time
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
-from pipeline.log import ends
+from pipeline.log import ends, read
 from pipeline.node import record, revising, withdrawing
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.record import Recorder
@@ -24,13 +23,8 @@ NODES = ["SYN-1", "SYN-2"]
 FIRST = date(2024, 6, 1)
 
 
-def now():
-    """UTC milliseconds, by the clock that the broker has too."""
-    return time.time_ns() // 1_000_000
-
-
 class Lives:
-    """A case is (node, number and id of its report). `kept` has for each step the tables, and from when to when they stood."""
+    """A case is (node, number and id of its report). `kept` has the tables of each step, and when the last record had come."""
 
     def __init__(self, whole, seed):
         self.whole, self.chance, self.steps = whole, random.Random(seed), 0
@@ -120,11 +114,9 @@ class Lives:
     def keep(self):
         """Keep the tables when all that was sent is in them."""
         until(lambda: all(map(self.receipted, NODES)))
-        begun = now()
         tables = {name: rows(self.whole, name).to_dicts() for name in ("incidents", "versions")}
-        time.sleep(0.05)
-        self.kept.append((tables, begun, now()))
-        time.sleep(0.05)
+        last = max(entry.timestamp for node in NODES for entry in read(self.whole.kafka, f"raw.{node}", from_end=1))
+        self.kept.append((tables, last))
 
     def receipted(self, node):
         """All of a node's topic is in the tables."""
