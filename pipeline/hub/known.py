@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from pipeline.hub.asof import standing
 from pipeline.hub.moment import Moment, come
-from pipeline.log import since, topics
-from pipeline.replay import Replay, ends
+from pipeline.log import ends, since
+from pipeline.replay import Replay
 from schemas.errors import BadInput, NotSetUp
 from sinks.memory import MemorySink
 from sinks.tables import table
@@ -32,7 +32,7 @@ class Log:
 
     def size(self) -> int:
         """Return how many offsets it has now."""
-        return asyncio.run(ends(self.kafka, self._nodes()))
+        return sum(ends(self.kafka, RAW).values())
 
     def rows(
         self, region: str, moment: Moment, day: date, step: Callable[[int], None] = lambda _: None
@@ -41,28 +41,22 @@ class Log:
 
         `step` hears of every so many records read. BadInput where nothing had come by the moment, NotSetUp where nothing has.
         """
-        nodes = self._nodes()
-        known = self._known(nodes, moment)
+        first, later = since(self.kafka, RAW, 0, moment.after)
+        _begun([came for _, came in first.values() if came is not None], first == later, moment)
+        known = {name.removeprefix(RAW): offset for name, (offset, _) in later.items()}
         sink = MemorySink(f"hub.{region}", 0, [table("versions"), table("incidents")])
         replay = Replay(self.kafka, self.privates, self.secrets, region, sink, step=step, known=known)
-        asyncio.run(replay.run(nodes))
+        asyncio.run(replay.run(sorted(known)))
         return standing(_frame(sink.table("incidents")), _frame(sink.table("versions")), day)
 
-    def _nodes(self) -> list[str]:
-        return [name.removeprefix(RAW) for name in topics(self.kafka, RAW)]
 
-    def _known(self, nodes: Sequence[str], moment: Moment) -> dict[str, int]:
-        """Return by node the offset of the first record that came after a moment; of nodes that sent one."""
-        names = [f"{RAW}{node}" for node in nodes]
-        first, later = since(self.kafka, names, 0), since(self.kafka, names, moment.after)
-        if not first:
-            raise NotSetUp("No node has sent anything yet: run `tocsin node sync` at a node, then ask again.")
-        if first == later:
-            earliest = come(min(timestamp for _, timestamp in first.values()))
-            raise BadInput(
-                f"Nothing had come by {moment.text}; give {earliest}, when the first record had come, or later."
-            )
-        return {name.removeprefix(RAW): offset for name, (offset, _) in later.items()}
+def _begun(came: Sequence[int], all_later: bool, moment: Moment) -> None:
+    """Refuse what can't be answered; `came` has the times of the nodes' first records, `all_later` whether all are after it."""
+    if not came:
+        raise NotSetUp("No node has sent anything yet: run `tocsin node sync` at a node, then ask again.")
+    if all_later:
+        earliest = come(min(came))
+        raise BadInput(f"Nothing had come by {moment.text}; give {earliest}, when the first record had come, or later.")
 
 
 def _frame(rows: pa.Table) -> pl.DataFrame:

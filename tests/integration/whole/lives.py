@@ -45,7 +45,7 @@ class Lives:
                 self.report(node, 5)
             for case in self.chance.sample(self.going_on, 6):
                 self.chance.choice([self.amend, self.amend, self.disagree, self.verify, self.retract])(case)
-            if self.steps > 2:
+            if self.steps > 1:
                 for case in self.chance.sample(self.cases, 2):
                     self.withdraw(case)
             for node in NODES:
@@ -57,15 +57,12 @@ class Lives:
         return Journal(self.whole.reporters[node].journal)
 
     def report(self, node, count):
-        for _ in range(count):
-            facts = {"women": self.chance.randrange(1, 5), "country": self.chance.choice(["COD", "CAF", "UGA"])}
-            with self.journal(node) as journal:
-                with Recorder(self.whole.reporters[node], journal) as recorder:
-                    event_id = recorder.record("IncidentReported", {"incident": INCIDENT | facts})
-                case = (node, journal.last, event_id)
-            self.cases.append(case)
-            self.going_on.append(case)
         with self.journal(node) as journal, Recorder(self.whole.reporters[node], journal) as recorder:
+            for number in range(journal.last + 1, journal.last + 1 + count):
+                facts = {"women": self.chance.randrange(1, 5), "country": self.chance.choice(["COD", "CAF", "UGA"])}
+                case = (node, number, recorder.record("IncidentReported", {"incident": INCIDENT | facts}))
+                self.cases.append(case)
+                self.going_on.append(case)
             recorder.record("PatternObserved", {"pattern": PATTERN})
 
     def amend(self, case, seen=()):

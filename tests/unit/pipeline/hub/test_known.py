@@ -17,15 +17,13 @@ HISTORY = History(3, 90)
 
 @pytest.fixture
 def log(monkeypatch):
-    """Give three nodes a log: (offset, timestamp) by node, of the first record and of the first one after the moment."""
+    """Give nodes a log: (offset, timestamp) by node, of the first record and of the first one after the moment, or its end."""
 
     def given(first, later):
-        def since(_kafka, names, moment):
-            assert names == ["raw.A", "raw.B", "raw.C"]
-            found = {0: first, MOMENT.after: later}[moment]
-            return {f"raw.{node}": at for node, at in found.items()}
+        def since(_kafka, prefix, *moments):
+            assert moments == (0, MOMENT.after)
+            return [{f"{prefix}{node}": at for node, at in found.items()} for found in (first, later)]
 
-        monkeypatch.setattr(known, "topics", lambda _kafka, prefix: [f"{prefix}{node}" for node in "ABC"])
         monkeypatch.setattr(known, "since", since)
 
     return given
@@ -46,15 +44,16 @@ class Filed:
 
 
 def test_of_each_node_only_what_had_come_counts(log, monkeypatch):
-    log({"A": (0, 10), "B": (0, MOMENT.after + 5)}, {"A": (17, MOMENT.after), "B": (0, MOMENT.after + 5)})
+    first = {"C": (0, 11), "A": (0, 10), "B": (0, MOMENT.after + 5), "D": (0, None)}
+    log(first, {"C": (9, None), "A": (17, MOMENT.after), "B": (0, MOMENT.after + 5), "D": (0, None)})
     monkeypatch.setattr(known, "Replay", Filed)
     LOG.rows("sahel", MOMENT, day(705))
-    assert Filed.asked == {"kafka": "kafka:9092", "known": {"A": 17, "B": 0}, "nodes": ["A", "B", "C"]}
+    assert Filed.asked == {"kafka": "kafka:9092", "known": {"A": 17, "B": 0, "C": 9, "D": 0}, "nodes": [*"ABCD"]}
 
 
 @pytest.mark.parametrize("number", [699, 700, 705, HISTORY.today])
 def test_the_rows_are_those_of_the_day_by_what_was_replayed(log, monkeypatch, number):
-    log({"A": (0, 10)}, {})
+    log({"A": (0, 10)}, {"A": (99, None)})
     monkeypatch.setattr(known, "Replay", Filed)
     heard = []
     rows = LOG.rows("sahel", MOMENT, day(number), heard.append)
@@ -64,7 +63,7 @@ def test_the_rows_are_those_of_the_day_by_what_was_replayed(log, monkeypatch, nu
 
 
 def test_a_moment_before_everything_names_the_first_that_is_not(log):
-    later = {"A": (0, MOMENT.after + 61_500), "B": (0, MOMENT.after + 99_999)}
+    later = {"A": (0, MOMENT.after + 61_500), "B": (0, MOMENT.after + 99_999), "C": (0, None)}
     log(later, later)
     with pytest.raises(BadInput) as refused:
         LOG.rows("sahel", MOMENT, date(2026, 3, 4))
@@ -73,7 +72,8 @@ def test_a_moment_before_everything_names_the_first_that_is_not(log):
     )
 
 
-def test_a_log_that_holds_nothing_says_what_to_run(log):
-    log({}, {})
+@pytest.mark.parametrize("nodes", [{}, {"A": (0, None), "B": (0, None)}])
+def test_a_log_that_holds_nothing_says_what_to_run(log, nodes):
+    log(nodes, nodes)
     with pytest.raises(NotSetUp, match="No node has sent anything yet: run `tocsin node sync` at a node"):
         LOG.rows("sahel", MOMENT, date(2026, 3, 4))
