@@ -4,7 +4,7 @@ For looking, tracing and counting; the workers have their own way of reading. ka
 70,000 records a second.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,28 @@ def ends(kafka: str, prefix: str) -> dict[str, int]:
         return {name: sum(end for place, end in found.items() if place.topic == name) for name in names}
     finally:
         client.close()
+
+
+def since(kafka: str, prefix: str, *moments: int) -> list[dict[str, tuple[int, int | None]]]:
+    """Return for each moment, UTC milliseconds from 0 on, the first record of each topic whose time is that or later.
+
+    As (offset, timestamp) by topic, of topics of one partition whose name begins so. One that has no such record is there
+    with its end and None.
+    """
+    client = consumer(kafka)
+    try:
+        ends = client.end_offsets([TopicPartition(name, 0) for name in client.topics() if name.startswith(prefix)])
+        return [_first(ends, client.offsets_for_times(dict.fromkeys(ends, moment))) for moment in moments]
+    except KafkaError as error:
+        raise Unreachable(f"Kafka at {kafka} does not answer ({error}); run `tocsin status`.") from error
+    finally:
+        client.close()
+
+
+def _first(
+    ends: Mapping[TopicPartition, int], found: Mapping[TopicPartition, Any]
+) -> dict[str, tuple[int, int | None]]:
+    return {at.topic: (one.offset, one.timestamp) if (one := found[at]) else (end, None) for at, end in ends.items()}
 
 
 def read(kafka: str, *names: str, committed: bool = True, from_end: int | None = None) -> Iterator[Entry]:

@@ -1,23 +1,22 @@
-"""Replay: a region's tables made again from the log, by the stages that run live, without a transaction.
+"""Replay: a region's tables made again from the log, by the stages that run live, without a transaction, into any sink.
 
 Nodes are refined side by side, each in its own order; what is accepted meets in merge's lanes in another order than
 live, which changes nothing: links and probable duplicates are the same in any order, and ids are minted from ids. A
-case whose key was forgotten can't be opened again: what it brought is in no replayed table.
+case whose key was forgotten can't be opened again: what it brought is in no replayed table. Where less than the whole
+log is replayed, what it withdraws later is withdrawn all the same, also if somebody has published the key once more.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.keyfeed import KeyFeed
 from schemas.columns import Blob
-from schemas.errors import BadInput
-from sinks.store import Store
-from sinks.tables import HUB, table
-from sinks.writer import DeltaSink
+from sinks.base import Sink
+from streams import envelopes
 from streams.attempt import Spoiled, divided, part, whole
 from streams.base import Output, Records, Stage
 from streams.client import Broker
@@ -44,24 +43,25 @@ class Replayed:
 
 @dataclass
 class Replay:
-    """One replay of `region` into the tables under `into`, a path of the store's bucket; `workers` nodes at a time.
+    """One replay of `region` into a new `sink`; `workers` nodes at a time.
 
-    `privates` and `secrets` are the regions' keys by region; `step` hears of every so many records read.
+    `privates` and `secrets` are the regions' keys by region; `step` hears of every so many records read. `known` has by
+    node the offset from which on only withdrawals count; without it all does.
     """
 
     kafka: str
-    store: Store
     privates: Mapping[str, bytes]
     secrets: Mapping[str, bytes]
     region: str
-    into: str
+    sink: Sink
     workers: int = 2
     step: Callable[[int], None] = lambda _: None
+    known: Mapping[str, int] = field(default_factory=dict)
     _rows: dict[str, int] = field(default_factory=dict)
     _records: int = 0
 
     async def run(self, nodes: Sequence[str]) -> Replayed:
-        """Read the topics of these nodes from their beginning to where they end now. BadInput where `into` is taken."""
+        """Read the topics of these nodes from their beginning to where they end now."""
         lanes: list[Any] = [asyncio.Queue(AHEAD) for _ in range(PARTITIONS)]
         shared: Any = asyncio.Queue(AHEAD)
         broker = await Broker(self.kafka).connect()
@@ -100,13 +100,14 @@ class Replay:
         stage, keys = Refine(node, PARTITIONS), KeyFeed(broker, node, self.privates)
         state = stage.empty(f"raw.{node}-0")
         async for fetched in follow(broker, (f"raw.{node}", 0), 0):
-            for records in _cut(fetched):
+            counting = await asyncio.to_thread(_counting, fetched, node, self.known.get(node, fetched.end))
+            for records in _cut(counting):
                 await keys.refresh()
                 state, outputs = await asyncio.to_thread(stepped, stage, state, records, keys)
                 for partition, output in _by_partition(outputs):
                     await lanes[partition].put(output)
                 self._records += len(records)
-                self.step(len(records))
+            self.step(len(fetched))
 
     async def _merged(self, lanes: list[Any], shared: Any) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -126,29 +127,22 @@ class Replay:
             end += len(output.values)
 
     async def _file(self, shared: Any) -> None:
-        """Write what comes in files of many rows; at the end also the position of every table."""
-        sink = await asyncio.to_thread(self._sink)
+        """Write what comes in batches of many rows; at the end also the position of every table."""
         held: list[Output] = []
         end = 0
         while (output := await shared.get()) is not None:
             held.append(output)
             if sum(len(one.values) for one in held) >= FILE_ROWS:
-                end, held = await asyncio.to_thread(self._write, sink, end, held), []
+                end, held = await asyncio.to_thread(self._write, end, held), []
         if held:
-            await asyncio.to_thread(self._write, sink, end, held)
+            await asyncio.to_thread(self._write, end, held)
 
-    def _sink(self) -> DeltaSink:
-        tables = {f"{self.into}/{name}": table(name) for name in HUB}
-        if self.store.list(f"{self.into}/"):
-            raise BadInput(f"There is something under {self.into} in the bucket already; name another place by --into.")
-        return DeltaSink(self.store, f"hub.{self.region}", 0, tables)
-
-    def _write(self, sink: DeltaSink, start: int, held: list[Output]) -> int:
+    def _write(self, start: int, held: list[Output]) -> int:
         output = Output(
             held[0].topic, held[0].partitions, joined([o.keys for o in held]), joined([o.values for o in held])
         )
         records = _records(output.topic, 0, start, output)
-        for name, count in sink.write(records).rows.items():
+        for name, count in self.sink.write(records).rows.items():
             self._rows[name] = self._rows.get(name, 0) + count
         return records.end
 
@@ -177,6 +171,19 @@ def stepped(stage: Stage[Any], state: Any, records: Records, side: Any) -> tuple
         state, pieces = divided(stage, stage.freeze(state), records, side, RECORD_BYTES)
         return state, tuple(output for each in pieces for output in each.outcome.outputs)
     return state, piece.outcome.outputs
+
+
+def _counting(records: Records, node: str, known: int) -> Records:
+    """Return the records before offset `known`, and of those from there on the withdrawals alone."""
+    counting = records.offsets < known
+    if counting.all():
+        return records
+    found = envelopes.read(records, node)
+    rows = np.flatnonzero(counting | (found.good & (found.kind == envelopes.WITHDRAWAL)))
+    values, keys = _taken(records.values, rows), _taken(records.keys, rows)
+    return replace(
+        records, offsets=records.offsets[rows], timestamps=records.timestamps[rows], values=values, keys=keys
+    )
 
 
 def _cut(records: Records) -> Iterator[Records]:

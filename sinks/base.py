@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.columns import Blob
+from schemas.errors import LedgerGap, Stops
 
 
 class Batch(Protocol):
@@ -65,6 +66,20 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Let go of clients; nothing is written here."""
+
+
+def check(batch: Batch, topic: str, partition: int, position: int) -> None:
+    """Refuse a batch: Stops where it is not of this partition, LedgerGap where it does not begin at the sink's position."""
+    if (batch.topic, batch.partition) != (topic, partition):
+        raise Stops(
+            f"the sink of {topic}-{partition} was given a batch of {batch.topic}-{batch.partition}; "
+            "open one sink for each partition"
+        )
+    if batch.start != position or batch.end < batch.start:
+        raise LedgerGap(
+            f"the tables of {topic}-{partition} end at offset {position} and the batch is {batch.start} to {batch.end}; "
+            "read from the sink's position"
+        )
 
 
 def unwatched(point: str) -> None:

@@ -1,6 +1,6 @@
 """A batch of a topic to columns by contract: of each contract one part for each release that is in the batch."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from schemas.released import Release, by_id
 from schemas.wire import CONFLUENT_LENGTH
 from sinks import parquet
 from sinks.base import Batch
-from sinks.tables import REVISION, Table
+from sinks.tables import CLOSURE, REMOVAL, REVISION, Table
 
 
 class Damaged(Stops):
@@ -31,6 +31,13 @@ class Part:
 
 
 Decoded = Mapping[str, tuple[Part, ...]]
+
+
+def contracts(tables: Iterable[Table]) -> set[str]:
+    """Return the contracts of the events that change these tables: those of their rows, and those that take rows out."""
+    several = list(tables)
+    voiding = {REMOVAL, CLOSURE} if any(table.naming for table in several) else set()
+    return voiding.union(*(table.contracts for table in several))
 
 
 def decoded(batch: Batch, wanted: Collection[str]) -> Decoded:

@@ -31,14 +31,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.errors import LedgerGap, Stops
 from sinks import parquet, voids
-from sinks.base import Batch, Written, unwatched
-from sinks.decoding import Decoded, decoded, rows_of
+from sinks.base import Batch, Written, check, unwatched
+from sinks.decoding import Decoded, contracts, decoded, rows_of
 from sinks.delta import Change, Commits, DataFile
 from sinks.sought import Sought, short
 from sinks.store import Store
-from sinks.tables import CLOSURE, REMOVAL, REVISION, Table, of_topic
+from sinks.tables import REVISION, Table, of_topic
 from sinks.voids import Rest, Voids
 
 READERS = 4  # files that are looked through at once
@@ -72,8 +71,7 @@ class DeltaSink:
         self._store, self._topic, self._partition, self._reached = store, topic, partition, reached
         placed = of_topic(topic) if tables is None else tables
         self._tables = [Commits(store, path, table, topic, partition) for path, table in placed.items()]
-        self._wanted = {name for table in placed.values() for name in table.contracts}
-        self._wanted |= {REMOVAL, CLOSURE} if any(table.naming for table in placed.values()) else set()
+        self._wanted = contracts(placed.values())
         self._sought = {path: Sought() for path in placed}
         self._seconds: dict[str, float] = {}
         for one in self._tables:
@@ -108,16 +106,7 @@ class DeltaSink:
         self._tables = []
 
     def _check(self, batch: Batch) -> None:
-        if (batch.topic, batch.partition) != (self._topic, self._partition):
-            raise Stops(
-                f"the sink of {self._topic}-{self._partition} was given a batch of {batch.topic}-{batch.partition}; "
-                "open one sink for each partition"
-            )
-        if batch.start != self.position() or batch.end < batch.start:
-            raise LedgerGap(
-                f"the tables of {self._topic}-{self._partition} end at offset {self.position()} and the batch is "
-                f"{batch.start} to {batch.end}; read from the sink's position"
-            )
+        check(batch, self._topic, self._partition, self.position())
 
     def _decoded(self, batch: Batch) -> Decoded:
         return decoded(batch, self._wanted)

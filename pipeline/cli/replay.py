@@ -65,16 +65,26 @@ def _replayed(home: Path, store: Any, region: str, place: str, workers: int) -> 
     from pipeline.replay import Replay, ends
     from streams import warm
 
-    kafka = endpoint(home, "kafka")
+    kafka, sink = endpoint(home, "kafka"), _sink(store, region, place)
     nodes = [name.removeprefix("raw.") for name in topics(kafka, "raw.")]
     warm.warm()
     begun = time.monotonic()
     with progress(f"Replaying hub.{region}", asyncio.run(ends(kafka, nodes))) as advance:
         keys = region_keys(home, "private"), region_keys(home, "mint")
-        done = asyncio.run(Replay(kafka, store, *keys, region, place, workers, advance).run(nodes))
+        done = asyncio.run(Replay(kafka, *keys, region, sink, workers, advance).run(nodes))
     seconds = time.monotonic() - begun
     rate = round(done.records / seconds)
     return {"region": region, "into": place, "seconds": round(seconds, 3), "records_per_second": rate, **asdict(done)}
+
+
+def _sink(store: Any, region: str, place: str) -> Any:
+    """Return the sink of new tables; BadInput where the place is taken."""
+    from sinks.tables import HUB, table
+    from sinks.writer import DeltaSink
+
+    if store.list(f"{place}/"):
+        raise BadInput(f"There is something under {place} in the bucket already; name another place by --into.")
+    return DeltaSink(store, f"hub.{region}", 0, {f"{place}/{name}": table(name) for name in HUB})
 
 
 def _compared(store: Any, region: str, place: str) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""`tocsin table`: a region's incidents as they stood at the end of a day, as safe counts or as a file of rows."""
+"""`tocsin table`: a region's incidents as they stood at the end of a day, as safe counts or as a file of rows.
+
+By what is known now, or by what was known at a moment.
+"""
 
 import json
 from datetime import UTC, date, datetime
@@ -7,6 +10,7 @@ from typing import Any
 
 import click
 
+from pipeline.hub.moment import Moment
 from pipeline.settings import data_folder
 from schemas.errors import BadInput
 
@@ -19,28 +23,42 @@ def table() -> None:
 
 
 @table.command(
-    epilog="Examples: `tocsin table incidents --region sahel --as-of 2024-06-30`; add `--out rows.parquet` for the rows. "
+    epilog="Examples: `tocsin table incidents --region sahel --as-of 2024-06-30`; add `--known-at 2024-07-01` or `--known-at "
+    "2024-07-01T09:30Z` for what was known of that day by then, and `--out rows.parquet` for the rows. "
     "Exit status: 0 done, 65 to 78 an error."
 )
 @click.option("--region", required=True, help="Code of the region.")
-@click.option("--as-of", "day", metavar="DATE", help="The day, YYYY-MM-DD [default: today, UTC].")
+@click.option(
+    "--as-of", "day", metavar="DATE", help="The day, YYYY-MM-DD [default: that of --known-at, else today, UTC]."
+)
+@click.option(
+    "--known-at", "known", metavar="MOMENT", help="By what had come by then: DATE, its end, or DATETHH:MM[:SS]Z, UTC."
+)
 @click.option("--data", type=click.Path(path_type=Path), help="The data folder that `tocsin up` made.")
 @click.option("--json", "as_line", is_flag=True, help="Print one line of JSON, with every cell.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the rows to FILE.parquet or FILE.csv.")
-def incidents(*, region: str, day: str | None, data: Path | None, as_line: bool, out: Path | None) -> None:
+def incidents(
+    *, region: str, day: str | None, known: str | None, data: Path | None, as_line: bool, out: Path | None
+) -> None:
     """Count the incidents that stood at the end of a day, each as its version of that day; no cell is below 5.
 
     Verified and unverified incidents stand apart. Tables of two days side by side tell more than each of them: publish
     one. The file of --out holds rows that stand for people: it is for analysts under a sharing agreement.
+
+    With --known-at they are made again from the log as it was at that moment, which takes as long as a replay. What was
+    withdrawn since is in no answer.
     """
     from pipeline.cli.regions import chosen
     from pipeline.hub import asof
     from pipeline.stores import open_store
 
-    until, target = _day(day), _target(out)
+    now = datetime.now(UTC)
+    moment = Moment.of(known, now) if known is not None else None
+    until, target = _day(day, now.date(), moment), _target(out)
     chosen(region)
-    frame = asof.rows(open_store(data_folder(data)), region, until)
-    page: dict[str, Any] = {"region": region, "as_of": until.isoformat()}
+    home = data_folder(data)
+    frame = _known(home, region, moment, until) if moment else asof.rows(open_store(home), region, until)
+    page: dict[str, Any] = {"region": region, "as_of": until.isoformat(), "known_at": moment and moment.text}
     if target:
         from pipeline.files import replace
 
@@ -53,11 +71,22 @@ def incidents(*, region: str, day: str | None, data: Path | None, as_line: bool,
     click.echo(json.dumps(page, ensure_ascii=False)) if as_line else _show(page)
 
 
-def _day(text: str | None) -> date:
-    """Return the day that was given, else today; BadInput for none and for one to come."""
-    today = datetime.now(UTC).date()
+def _known(home: Path, region: str, moment: Moment, day: date) -> Any:
+    from pipeline.hub.known import Log
+    from pipeline.keyrings import endpoint, region_keys
+    from pipeline.node.progress import progress
+    from streams import warm
+
+    log = Log(endpoint(home, "kafka"), region_keys(home, "private"), region_keys(home, "mint"))
+    warm.warm()
+    with progress("Reading the log", log.size()) as advance:
+        return log.rows(region, moment, day, advance)
+
+
+def _day(text: str | None, today: date, moment: Moment | None) -> date:
+    """Return the day that was given, else that of the moment, else today; BadInput for none and for one to come."""
     try:
-        day = date.fromisoformat(text) if text is not None else today
+        day = date.fromisoformat(text) if text is not None else moment.day if moment else today
     except ValueError as error:
         raise BadInput(f"{text!r} is no date; write it as YYYY-MM-DD, for example {today}.") from error
     if day > today:
@@ -82,10 +111,11 @@ def _show(page: dict[str, Any]) -> None:
 
     from pipeline.cli.hub import counts
 
+    when = f"as of {page['as_of']}" + (f", as known by {page['known_at']}" if page["known_at"] else "")
     if "out" in page:
         number = "fewer than 5" if page["rows"] is None else f"{page['rows']:,}"
-        click.echo(f"{page['out']}: {number} incidents of {page['region']} as of {page['as_of']}.")
+        click.echo(f"{page['out']}: {number} incidents of {page['region']} {when}.")
     elif page["counts"]:
-        Console(highlight=False).print(counts(page, f" as of {page['as_of']}"))
+        Console(highlight=False).print(counts(page, f" {when}"))
     else:
-        click.echo(f"{page['region']}, as of {page['as_of']}: fewer than 5 incidents in each state of verification.")
+        click.echo(f"{page['region']}, {when}: fewer than 5 incidents in each state of verification.")

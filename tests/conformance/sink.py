@@ -1,5 +1,7 @@
 """What every sink must pass: subclass `SinkCase`, say how to open the sink and how to read what is in it.
 
+A sink whose tables end with its process has nothing to find again after a crash: for it there is `TablesCase`.
+
 A crash is a value in a test's input: `(end, point, visit)` stands for a process that dies there; what follows
 is a new process.
 """
@@ -64,14 +66,12 @@ LIFE = dict(
 )
 
 
-class SinkCase:
-    """`new_place()` names a place that nobody used; `open(place, reached)` opens the sink of its one partition;
-    `records(place)` gives what a reader sees: table → list of rows, each a dict; `topic(place)` its topic. `points` are those that the
-    sink reaches in each batch, `once` those of them that it reaches but once a batch; the others once a table.
-    """
+class TablesCase:
+    """What holds of a sink that lives as long as its tables, and of every other.
 
-    points: tuple[str, ...] = ()
-    once: tuple[str, ...] = ()
+    `new_place()` names a place that nobody used; `open(place, reached)` opens the sink of its one partition;
+    `records(place)` gives what a reader sees: table → list of rows, each a dict; `topic(place)` its topic.
+    """
 
     def new_place(self):
         raise NotImplementedError
@@ -141,22 +141,6 @@ class SinkCase:
         assert sink.position() == 5
         sink.close()
 
-    @pytest.mark.parametrize("visit", [1, 2, 4])
-    def test_a_crash_at_each_point_loses_and_doubles_nothing(self, visit):
-        died = []
-        for point in self.points:
-            place = self.new_place()
-            died += self.run(place, log_of(30), [10, (20, point, visit), 20, 30])
-            self.assert_exact(place, 30)
-        assert died == [point for point in self.points if visit == 1 or point not in self.once]
-
-    def test_a_crash_and_another_cut_of_the_log_lose_and_double_nothing(self):
-        for point in self.points:
-            for after in (13, 27):
-                place = self.new_place()
-                assert self.run(place, log_of(30), [6, (20, point, 1 + (point not in self.once)), after, 30])
-                self.assert_exact(place, 30)
-
     def assert_removed(self, place):
         """What names an incident of `GONE` is in no table; all else is."""
         found = {name: len(rows) for name, rows in self.rows(place).items()}
@@ -168,27 +152,10 @@ class SinkCase:
         self.run(place, REMOVING, cuts)
         self.assert_removed(place)
 
-    def test_a_crash_at_each_point_of_a_removal_leaves_nothing_half_done(self):
-        for point in self.points:
-            for visit in (1, 2, 4):
-                place = self.new_place()
-                self.run(place, REMOVING, [10, 30, (45, point, visit), 45])
-                self.assert_removed(place)
-
     def test_a_removal_that_names_nothing_moves_the_position(self):
         place = self.new_place()
         self.run(place, log_of(20) | {20: removal(999)}, [20, 21])
         self.assert_exact(place, 20)
-
-    @given(data=st.data())
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-    def test_any_cuts_and_crashes_give_the_rows_of_one_undisturbed_run(self, data):
-        cuts = data.draw(st.lists(st.integers(1, 34), min_size=1, max_size=4))
-        crash = st.tuples(st.sampled_from(self.points), st.integers(1, 4))
-        steps = [(cut, *fault) if (fault := data.draw(st.none() | crash)) else cut for cut in cuts]
-        place = self.new_place()
-        self.run(place, log_of(35), [*steps, 35])
-        self.assert_exact(place, 35)
 
     def assert_told(self, place, history):
         """The tables are those of the model, and tell what was the current version on any day."""
@@ -230,6 +197,90 @@ class SinkCase:
         sink.close()
         self.assert_told(place, history)
 
+    @pytest.mark.parametrize(("start", "end"), [(0, 10), (5, 15), (11, 20), (0, 30)])
+    def test_a_range_that_does_not_abut_is_refused(self, start, end):
+        place = self.new_place()
+        sink = self.open(place, self.quiet)
+        sink.write(batch(self.topic(place), log_of(10), 0, 10))
+        with pytest.raises(LedgerGap, match="position"):
+            sink.write(batch(self.topic(place), log_of(40), start, end))
+        sink.close()
+        self.assert_exact(place, 10)
+
+    @pytest.mark.parametrize("bad", [b"\x00\x00", incident(3)[:-1], b"\x01" + incident(3)[1:], incident(3) + b"\0"])
+    def test_a_record_that_no_stage_writes_stops_the_sink_and_names_its_offset(self, bad):
+        place = self.new_place()
+        sink = self.open(place, self.quiet)
+        with pytest.raises(Stops, match="offset 4 "):
+            sink.write(batch(self.topic(place), log_of(9) | {4: bad}, 0, 9))
+        assert sink.position() == 0
+        sink.close()
+        assert not any(self.rows(place).values())
+
+    def test_a_tombstone_brings_nothing_and_what_it_left_out_before_is_no_gap(self):
+        place = self.new_place()
+        sink = self.open(place, self.quiet)
+        sink.write(batch(self.topic(place), log_of(9) | {4: b"", 8: b""}, 0, 9))
+        sink.write(batch(self.topic(place), {9: b""}, 9, 12))
+        assert sink.position() == 12
+        sink.close()
+        kept = self.new_place()
+        sink = self.open(kept, self.quiet)
+        log = log_of(9)
+        sink.write(batch(self.topic(kept), {at: log[at] for at in log if at not in (4, 8)}, 0, 12))
+        sink.close()
+        assert self.rows(place) == self.rows(kept)
+
+    def test_a_batch_of_another_partition_is_refused(self):
+        place = self.new_place()
+        sink = self.open(place, self.quiet)
+        with pytest.raises(Stops, match="partition"):
+            sink.write(batch(self.topic(place), log_of(9), 0, 9, partition=1))
+        sink.close()
+
+
+class SinkCase(TablesCase):
+    """What holds besides of a sink whose process may die: `points` are those that it reaches in each batch.
+
+    `once` are those of them that it reaches but once a batch; the others once a table.
+    """
+
+    points: tuple[str, ...] = ()
+    once: tuple[str, ...] = ()
+
+    @pytest.mark.parametrize("visit", [1, 2, 4])
+    def test_a_crash_at_each_point_loses_and_doubles_nothing(self, visit):
+        died = []
+        for point in self.points:
+            place = self.new_place()
+            died += self.run(place, log_of(30), [10, (20, point, visit), 20, 30])
+            self.assert_exact(place, 30)
+        assert died == [point for point in self.points if visit == 1 or point not in self.once]
+
+    def test_a_crash_and_another_cut_of_the_log_lose_and_double_nothing(self):
+        for point in self.points:
+            for after in (13, 27):
+                place = self.new_place()
+                assert self.run(place, log_of(30), [6, (20, point, 1 + (point not in self.once)), after, 30])
+                self.assert_exact(place, 30)
+
+    def test_a_crash_at_each_point_of_a_removal_leaves_nothing_half_done(self):
+        for point in self.points:
+            for visit in (1, 2, 4):
+                place = self.new_place()
+                self.run(place, REMOVING, [10, 30, (45, point, visit), 45])
+                self.assert_removed(place)
+
+    @given(data=st.data())
+    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    def test_any_cuts_and_crashes_give_the_rows_of_one_undisturbed_run(self, data):
+        cuts = data.draw(st.lists(st.integers(1, 34), min_size=1, max_size=4))
+        crash = st.tuples(st.sampled_from(self.points), st.integers(1, 4))
+        steps = [(cut, *fault) if (fault := data.draw(st.none() | crash)) else cut for cut in cuts]
+        place = self.new_place()
+        self.run(place, log_of(35), [*steps, 35])
+        self.assert_exact(place, 35)
+
     def test_a_crash_at_each_point_of_a_closure_and_another_cut_lose_and_double_nothing(self):
         for point in self.points:
             for visit, after in ((1, 7), (1, 14), (2, 11), (3, 7), (5, 14)):
@@ -247,16 +298,6 @@ class SinkCase:
         steps = [(cut, *fault) if (fault := data.draw(st.none() | crash)) else cut for cut in cuts]
         self.run(place, history.log, [*steps, history.offset])
         self.assert_told(place, history)
-
-    @pytest.mark.parametrize(("start", "end"), [(0, 10), (5, 15), (11, 20), (0, 30)])
-    def test_a_range_that_does_not_abut_is_refused(self, start, end):
-        place = self.new_place()
-        sink = self.open(place, self.quiet)
-        sink.write(batch(self.topic(place), log_of(10), 0, 10))
-        with pytest.raises(LedgerGap, match="position"):
-            sink.write(batch(self.topic(place), log_of(40), start, end))
-        sink.close()
-        self.assert_exact(place, 10)
 
     def test_of_two_writers_the_stale_one_is_refused(self):
         place = self.new_place()
@@ -295,34 +336,3 @@ class SinkCase:
                 writers[chosen] = self.open(place, self.quiet)
         assert refused
         self.assert_exact(place, 60)
-
-    @pytest.mark.parametrize("bad", [b"\x00\x00", incident(3)[:-1], b"\x01" + incident(3)[1:], incident(3) + b"\0"])
-    def test_a_record_that_no_stage_writes_stops_the_sink_and_names_its_offset(self, bad):
-        place = self.new_place()
-        sink = self.open(place, self.quiet)
-        with pytest.raises(Stops, match="offset 4 "):
-            sink.write(batch(self.topic(place), log_of(9) | {4: bad}, 0, 9))
-        assert sink.position() == 0
-        sink.close()
-        assert not any(self.rows(place).values())
-
-    def test_a_tombstone_brings_nothing_and_what_it_left_out_before_is_no_gap(self):
-        place = self.new_place()
-        sink = self.open(place, self.quiet)
-        sink.write(batch(self.topic(place), log_of(9) | {4: b"", 8: b""}, 0, 9))
-        sink.write(batch(self.topic(place), {9: b""}, 9, 12))
-        assert sink.position() == 12
-        sink.close()
-        kept = self.new_place()
-        sink = self.open(kept, self.quiet)
-        log = log_of(9)
-        sink.write(batch(self.topic(kept), {at: log[at] for at in log if at not in (4, 8)}, 0, 12))
-        sink.close()
-        assert self.rows(place) == self.rows(kept)
-
-    def test_a_batch_of_another_partition_is_refused(self):
-        place = self.new_place()
-        sink = self.open(place, self.quiet)
-        with pytest.raises(Stops, match="partition"):
-            sink.write(batch(self.topic(place), log_of(9), 0, 9, partition=1))
-        sink.close()

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.cli.app import main
 from pipeline.hub import asof
+from pipeline.hub.known import Log
 from tests.unit.quality.rows import tables
 
 TODAY = datetime.now(UTC).date()
@@ -22,7 +23,17 @@ def tocsin(monkeypatch, capsys, tmp_path):
             asked.append((region, day))
             return tables()["hub/sahel/incidents"] if frame is None else frame
 
+        def known(log, region, moment, day, step):
+            assert (log.kafka, log.privates, log.secrets) == ("kafka", "the private keys", "the mint keys")
+            step(1)
+            asked.append((region, day, moment.text))
+            return rows(None, region, day)
+
         monkeypatch.setattr(asof, "rows", rows)
+        monkeypatch.setattr(Log, "rows", known)
+        monkeypatch.setattr(Log, "size", lambda _log: 1)
+        monkeypatch.setattr("pipeline.keyrings.endpoint", lambda _data, field: field)
+        monkeypatch.setattr("pipeline.keyrings.region_keys", lambda _data, name: f"the {name} keys")
         monkeypatch.setattr("pipeline.stores.open_store", lambda _data: None)
         given = ["tocsin", "table", "incidents", "--data", str(tmp_path), *arguments]
         monkeypatch.setattr(sys, "argv", given)
@@ -65,6 +76,31 @@ def test_without_a_day_it_is_today(tocsin):
     assert tocsin.asked == [("sahel", TODAY)]
 
 
+def test_what_was_known_at_a_moment_is_of_that_day_if_no_other_is_asked_for(tocsin):
+    page = json.loads(tocsin("--region", "sahel", "--known-at", "2024-07-02T09:30Z", "--json"))
+    assert tocsin.asked == [("sahel", date(2024, 7, 2), "2024-07-02T09:30:00Z"), ("sahel", date(2024, 7, 2))]
+    assert (page["as_of"], page["known_at"]) == ("2024-07-02", "2024-07-02T09:30:00Z")
+    assert page["counts"]
+
+
+def test_a_person_reads_by_what_it_was_known(tocsin, tmp_path):
+    asked = ("--region", "sahel", "--as-of", "2024-06-30", "--known-at", "2024-07-02")
+    assert "sahel: incidents as of 2024-06-30, as known by 2024-07-02 (rounded to 5)" in " ".join(
+        tocsin(*asked).split()
+    )
+    assert tocsin.asked[0] == ("sahel", date(2024, 6, 30), "2024-07-02")
+    out = tmp_path / "rows.csv"
+    assert (
+        tocsin(*asked, "--out", str(out)) == f"{out}: 20 incidents of sahel as of 2024-06-30, as known by 2024-07-02.\n"
+    )
+    assert tocsin(*asked, frame=few(4)).startswith("sahel, as of 2024-06-30, as known by 2024-07-02: fewer than 5")
+
+
+def test_what_is_known_now_is_said_without_a_moment(tocsin):
+    assert json.loads(tocsin("--region", "sahel", "--json"))["known_at"] is None
+    assert "known" not in tocsin("--region", "sahel")
+
+
 @pytest.mark.parametrize("number", [0, 4])
 def test_fewer_than_5_are_not_counted(tocsin, number, tmp_path):
     assert "fewer than 5" in tocsin("--region", "sahel", frame=few(number))
@@ -91,7 +127,12 @@ def test_rows_are_written_for_their_owner_alone_and_only_counted(tocsin, name, t
         (["--region", "sahel", "--as-of", "30.6.2024"], "is no date; write it as YYYY-MM-DD"),
         (["--region", "sahel", "--as-of", "2024-02-30"], "is no date"),
         (["--region", "sahel", "--as-of", str(TODAY + timedelta(days=1))], "lies in the future; give today"),
+        (["--region", "sahel", "--known-at", "yesterday"], "'yesterday' is no moment; write a day or an instant"),
+        (["--region", "sahel", "--known-at", str(TODAY + timedelta(days=1))], "lies in the future; give today"),
+        (["--region", "sahel", "--known-at", f"{TODAY + timedelta(days=1)}T00:00Z"], "lies in the future; give now"),
+        (["--region", "sahel", "--known-at", "2024-07-02", "--as-of", "June"], "is no date; write it as"),
         (["--region", "atlantis"], "is no region; give one of"),
+        (["--region", "atlantis", "--known-at", "2024-07-02"], "is no region; give one of"),
         (["--region", "sahel", "--out", "rows.xlsx"], "neither a .parquet nor a .csv"),
         (["--region", "sahel", "--out", "/no/such/folder/rows.csv"], "in a folder that is there"),
     ],
