@@ -24,14 +24,14 @@ Prints = NDArray[np.uint64]
 KINDS: tuple[str, ...] = tuple(
     next(one["type"]["symbols"] for one in latest("Envelope").schema["fields"] if one["name"] == "kind")
 )
-INCIDENT, PATTERN, WITHDRAWAL, AMENDMENT, VERIFICATION, RETRACTION = (
+INCIDENT, PATTERN, WITHDRAWAL, AMENDMENT, VERIFICATION, RETRACTION, CONSENT = (
     KINDS.index(name)
     for name in (
         *("IncidentReported", "PatternObserved", "ConsentWithdrawn"),
-        *("IncidentAmended", "IncidentVerified", "IncidentRetracted"),
+        *("IncidentAmended", "IncidentVerified", "IncidentRetracted", "ConsentGiven"),
     )
 )
-REVISIONS = (AMENDMENT, VERIFICATION, RETRACTION)
+REVISIONS = (AMENDMENT, VERIFICATION, RETRACTION, CONSENT)
 PROCESSED = (INCIDENT, PATTERN, WITHDRAWAL, *REVISIONS)
 OF_A_CASE = tuple(k for k, name in enumerate(KINDS) if name.startswith(("Incident", "Consent", "Referral")))
 FINGERPRINT = 8

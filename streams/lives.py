@@ -10,22 +10,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from schemas import consent
+from schemas.consent import Consent
 from schemas.errors import Quarantines
 from schemas.lifecycle import SHARED, Chain, chain, refusal
 
-Kind = Literal["IncidentAmended", "IncidentVerified", "IncidentRetracted"]
-NOBODY = b""
+Kind = Literal["IncidentAmended", "IncidentVerified", "IncidentRetracted", "ConsentGiven"]
+NOBODY, HUB = b"", "hub"
 MOST = 1_000
 """How many versions an incident may have."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """`state` of verification, the steps that were taken to it, and whether regions have it: `shared`."""
+    """`state` of verification, the steps that were taken to it, whether regions have it: `shared`, and its audience."""
 
     state: str
     taken: Chain = ()
     shared: bool = True
+    scope: str = HUB
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,10 @@ class Life:
 
 @dataclass(frozen=True)
 class Revision:
-    """An event `event_id` about an incident that takes the place of the versions `replaces`, the newest last."""
+    """An event `event_id` about an incident that takes the place of the versions `replaces`, the newest last.
+
+    `state` and `scope` are those that its facts have, "" where it has none; `consent` what is said of one, where it is one.
+    """
 
     kind: Kind
     event_id: bytes
@@ -48,6 +54,8 @@ class Revision:
     state: str = ""
     step: str = "unspecified"
     verifier: bytes = NOBODY
+    scope: str = ""
+    consent: Consent | None = None
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,9 @@ class Turn:
     ended: tuple[bytes, ...]
 
 
-def begin(case: bytes, incident_id: bytes, state: str) -> Life:
+def begin(case: bytes, incident_id: bytes, state: str, scope: str = HUB) -> Life:
     """Return the life of an incident as it was reported."""
-    return Life(case, {incident_id: Version(state)}, frozenset({incident_id}), incident_id)
+    return Life(case, {incident_id: Version(state, scope=scope)}, frozenset({incident_id}), incident_id)
 
 
 def follow(life: Life, one: Revision) -> Turn:
@@ -85,9 +93,22 @@ def follow(life: Life, one: Revision) -> Turn:
 
 def _amended(before: list[Version], one: Revision) -> Version:
     """Return the version of a correction: verification is as it was in all before, but nobody has examined these facts."""
+    _as_before(before, one)
+    return Version(one.state, (), one.state in SHARED, one.scope)
+
+
+def _given(before: list[Version], one: Revision) -> Version:
+    """Return the version of a consent: verification is as it was in all before, and its steps stand."""
+    assert one.consent, "an event of this kind says when consent was given"
+    _as_before(before, one)
+    if reason := consent.refusal([each.scope for each in before], one.consent):
+        raise Quarantines(reason)
+    return Version(one.state, before[-1].taken, one.state in SHARED, one.scope)
+
+
+def _as_before(before: list[Version], one: Revision) -> None:
     if {each.state for each in before} != {one.state}:
         raise Quarantines("revision.verification_by_amendment")
-    return Version(one.state, (), one.state in SHARED)
 
 
 def _verified(before: list[Version], one: Revision) -> Version:
@@ -96,15 +117,20 @@ def _verified(before: list[Version], one: Revision) -> Version:
     move, step = (newest.state, one.state), (one.step, one.verifier)
     if reason := refusal(newest.taken, move, step):
         raise Quarantines(reason)
-    return Version(one.state, chain(newest.taken, move, step), one.state in SHARED)
+    return Version(one.state, chain(newest.taken, move, step), one.state in SHARED, one.scope)
 
 
 def _retracted(before: list[Version], one: Revision) -> Version:  # noqa: ARG001
     """Return the version of a retraction; what is reported again after it is verified as it was before."""
-    return Version(before[-1].state, (), shared=False)
+    return Version(before[-1].state, (), shared=False, scope=before[-1].scope)
 
 
-_MADE = {"IncidentAmended": _amended, "IncidentVerified": _verified, "IncidentRetracted": _retracted}
+_MADE = {
+    "IncidentAmended": _amended,
+    "IncidentVerified": _verified,
+    "IncidentRetracted": _retracted,
+    "ConsentGiven": _given,
+}
 
 
 def pack(lives: Mapping[bytes, Life]) -> bytes:
@@ -119,7 +145,7 @@ def unpack(packed: bytes) -> dict[bytes, Life]:
 
 def _plain(life: Life) -> dict[str, Any]:
     versions = {
-        key.hex(): [one.state, [[step, who.hex()] for step, who in one.taken], one.shared]
+        key.hex(): [one.state, [[step, who.hex()] for step, who in one.taken], one.shared, one.scope]
         for key, one in life.versions.items()
     }
     heads = sorted(each.hex() for each in life.heads)
@@ -128,8 +154,8 @@ def _plain(life: Life) -> dict[str, Any]:
 
 def _life(plain: dict[str, Any]) -> Life:
     versions = {
-        bytes.fromhex(key): Version(state, tuple((step, bytes.fromhex(who)) for step, who in steps), shared)
-        for key, (state, steps, shared) in plain["versions"].items()
+        bytes.fromhex(key): Version(state, tuple((step, bytes.fromhex(who)) for step, who in steps), shared, *scope)
+        for key, (state, steps, shared, *scope) in plain["versions"].items()
     }
     heads = frozenset(map(bytes.fromhex, plain["heads"]))
     return Life(bytes.fromhex(plain["case"]), versions, heads, bytes.fromhex(plain["speaks"]))

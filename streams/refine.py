@@ -26,10 +26,12 @@ from streams.names import Longs
 from streams.quarantine import TOPIC as QUARANTINE
 from streams.quarantine import failed, quarantined
 from streams.refined import REF_BYTES, Changed, Refined
-from streams.reported import Reported, States
+from streams.reported import Reported, States, coded
 from streams.revised import revised_output
 from streams.revisions import Past, Revised, Sent, needed, revise
 from streams.withdrawals import named, withdrawn_output
+
+STATED = ("verification", "sharing_scope")
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,10 +165,11 @@ class Refine:
 
 
 def _states(found: Envelopes, accepted: list[Judged]) -> States:
-    """Return the state of verification that the batch's reports have, uint8[n] by record; 0, pending, for all others."""
+    """Return the states that the batch's reports have, uint8[n] by record; 0 for all others."""
     states = np.zeros(len(found.good), np.uint8)
     for each in accepted:
-        states[each.records] = each.columns.ints("incident.verification")[each.rows]
+        verification, scope = (each.columns.ints(f"incident.{name}")[each.rows] for name in STATED)
+        states[each.records] = coded(verification, scope)
     return states
 
 

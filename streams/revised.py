@@ -21,6 +21,7 @@ from streams.match import QUARTERLY, last_days
 from streams.revisions import Followed, Revised
 
 FOUND = {"not_in_scope": "out_of_scope"}  # a state of verification, as the ending that it means
+CHANGES = {"IncidentAmended": "amended", "IncidentVerified": "verified", "ConsentGiven": "consent_given"}
 
 
 def revised_output(revised: Revised, node: str, count: int) -> list[Output]:
@@ -48,13 +49,12 @@ def _shared(revised: Revised) -> Iterator[tuple[Envelopes, Judged, list[Followed
 def _of_versions(judged: Judged, chosen: list[Followed]) -> dict[str, Part]:
     """Return what a version has beside an incident."""
     columns, rows = judged.columns, judged.rows
-    verified = judged.release.name == "IncidentVerified"
     values: dict[str, Part] = {
         "incident_id": part(columns, "incident_id", rows),
         "current": np.array([one.turn.speaks for one in chosen], np.int64),
-        "change": "verified" if verified else "amended",
+        "change": CHANGES[judged.release.name],
     }
-    if not verified:
+    if judged.release.name != "IncidentVerified":
         return {**values, "step": "unspecified", "verified_on": None, "late_verification": False}
     days = columns.ints("verified_on")[rows]
     happened = last_days(columns.ints("incident.occurred_on")[rows], columns.ints("incident.date_precision")[rows])
@@ -89,4 +89,4 @@ def _ending(one: Followed) -> str:
     state = one.revision.state
     if state not in SHARED:
         return FOUND.get(state, state)
-    return "amended" if one.revision.kind == "IncidentAmended" else "verified"
+    return CHANGES[one.revision.kind]

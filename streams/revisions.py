@@ -7,12 +7,14 @@ what becomes of it does not depend on how the log is cut into batches, nor on wh
 from collections import ChainMap, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias, cast
 
 import numpy as np
 
 from schemas.columns import Columns, compile  # noqa: A004
+from schemas.consent import Consent
 from schemas.errors import Quarantines
 from schemas.keyring import Keyring
 from schemas.lifecycle import ID, entries
@@ -26,12 +28,13 @@ from streams.envelopes import RETRACTION, Envelopes
 from streams.lives import NOBODY, Kind, Life, Revision, Turn, begin, follow
 from streams.names import Longs
 from streams.refined import Refined
-from streams.reported import States
+from streams.reported import States, told
 from streams.waiting import MOST, Waits
 
 REPLACED = 64  # versions that one event may take the place of
-VERSIONS: tuple[Kind, ...] = ("IncidentAmended", "IncidentVerified")
+VERSIONS: tuple[Kind, ...] = ("IncidentAmended", "IncidentVerified", "ConsentGiven")
 RETRACTIONS: tuple[Kind, ...] = ("IncidentRetracted",)
+EPOCH, DAY = date(1970, 1, 1), 86_400_000
 Known: TypeAlias = Callable[[Longs, Hashes, int], Verdicts]
 
 
@@ -77,6 +80,10 @@ class Event:
         """Return a coded field, "" where the contract has none of that name."""
         known = name in self.columns.layout.columns
         return self.columns.symbols(name)[int(self.columns.ints(name)[self.row])] if known else ""
+
+    def day(self, name: str, unit: int = 1) -> date:
+        """Return a date, or the day of a time, of which a day has so many units."""
+        return EPOCH + timedelta(days=int(self.columns.ints(name)[self.row]) // unit)
 
     def octets(self, name: str) -> bytes:
         """Return a field of bytes."""
@@ -252,7 +259,7 @@ class _Course:
         life = ChainMap(self.revised.lives, self.past.lives).get(incident_id)
         if life is None:
             number = event.columns.ints("incident_number")[[event.row]]
-            return begin(case, incident_id, _states()[int(self.past.reported(number)[0])])
+            return begin(case, incident_id, *_reported(int(self.past.reported(number)[0])))
         if life.case != case:
             raise Quarantines("revision.other_incident")
         return life
@@ -297,8 +304,22 @@ def _revision(event: Event, waits: Waits, verdict: int) -> tuple[bytes, Revision
         event.text("incident.verification"),
         event.text("step") or "unspecified",
         event.octets("verifier") if "verifier" in event.columns.layout.columns else NOBODY,
+        event.text("incident.sharing_scope"),
+        _consent(event),
     )
 
 
-def _states() -> tuple[str, ...]:
-    return compile(latest("Incident")).columns["verification"].symbols
+def _consent(event: Event) -> Consent | None:
+    """Return what an event says of a consent, None where it is about none."""
+    if "given_on" not in event.columns.layout.columns:
+        return None
+    basis, scope = (event.text(f"incident.sharing_{name}") for name in ("basis", "scope"))
+    return Consent(
+        basis, scope, event.day("given_on"), event.day("incident.occurred_on"), event.day("recorded_at", DAY)
+    )
+
+
+def _reported(state: int) -> tuple[str, str]:
+    """Return the state of verification and the audience of a report."""
+    columns, (verification, scope) = compile(latest("Incident")).columns, told(state)
+    return columns["verification"].symbols[verification], columns["sharing_scope"].symbols[scope]

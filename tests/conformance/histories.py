@@ -14,6 +14,11 @@ def day(number):
     return DAY + timedelta(days=number)
 
 
+def changed(version):
+    """What made a version; nothing the one that was reported."""
+    return None if version is None else ("amended", "verified", "consent_given")[version % 3]
+
+
 def hexed(number):
     return None if number is None else octets(number).hex()
 
@@ -67,11 +72,15 @@ class History:
     def row(self, number, version, *, current, later=False):
         """A row of a version comes now, or in its turn."""
         women, recorded = self.chance.randrange(4), self.today
-        values = {"women": women, "recorded_on": day(recorded)}
+        change = changed(version)
+        scope = "headquarters" if change == "consent_given" else "hub"
+        values = {"women": women, "recorded_on": day(recorded), "sharing_scope": scope, "change": change}
         if version is None:
             event = incident(number, recorded, women=women)
         else:
-            event = revision(number, version, current, recorded, verified=version % 2 == 0, women=women)
+            event = revision(
+                number, version, current, recorded, change, self.release(change), women=women, sharing_scope=scope
+            )
         key = hexed(number), hexed(version)
 
         def apply():
@@ -99,8 +108,7 @@ class History:
         self.versions += 1
         olds = [self.shown[number], *(self.conflicts[number] if self.chance.random() < 0.7 else [])]
         self.row(number, self.versions, current=True, later=True)
-        ending = "verified" if self.versions % 2 == 0 else "amended"
-        self.waiting[number] += [self.closed(number, old, ending) for old in olds]
+        self.waiting[number] += [self.closed(number, old, changed(self.versions)) for old in olds]
         self.chance.shuffle(self.waiting[number])
         self.waiting[number].append(self.linked(number, self.versions))
         self.shown[number] = self.versions
@@ -136,7 +144,7 @@ class History:
 
     def closed(self, number, version, ending):
         key, ended = (hexed(number), hexed(version)), self.today
-        event = closure(number, version, ended, ending)
+        event = closure(number, version, ended, ending, self.release(ending))
 
         def apply():
             says = {"ended_on": day(ended), "ending": ending}
@@ -151,6 +159,10 @@ class History:
                 }
 
         return event, apply
+
+    def release(self, change):
+        """The newest release of a contract, or by chance the first, which knew of no consent."""
+        return 1 if change != "consent_given" and self.chance.random() < 0.3 else 0
 
     def as_of(self, number):
         """The version of each incident that was the current one at the end of a day."""
@@ -170,7 +182,7 @@ def keyed(records):
         "duplicates": ("first_id", "first_version", "second_id", "second_version"),
         "links": ("incident_id", "version_id", "pattern_id"),
     }
-    shown = {"incidents": ["women", "recorded_on"]}
+    shown = {"incidents": ["women", "recorded_on", "sharing_scope", "change"]}
     shown["versions"] = [*shown["incidents"], "ended_on", "ending", "conflict"]
     found = {}
     for name, rows in records.items():

@@ -52,27 +52,28 @@ def head(number, recorded):
     return {"incident_id": octets(number), "node": "MONUSCO", "recorded_on": day, "area": "CD61"}
 
 
-def revision(number, version, current=True, recorded=810, verified=False, **changed):
+def revision(number, version, current=True, recorded=810, change="amended", release=0, **changed):
     """A further version of incident `number`; the id of the version is the number `version`."""
+    verified = change == "verified"
     more = {
         "version_id": octets(version),
         "current": current,
-        "change": "verified" if verified else "amended",
+        "change": change,
         "step": "technical" if verified else "unspecified",
         "verified_on": DAY + timedelta(days=recorded) if verified else None,
         "late_verification": verified,
     }
-    return framed("RevisionShared", head(number, recorded) | more | {"incident": facts(number) | changed})
+    return framed("RevisionShared", head(number, recorded) | more | {"incident": facts(number) | changed}, release)
 
 
-def closure(number, version=None, ended=820, ending="amended"):
+def closure(number, version=None, ended=820, ending="amended", release=0):
     row = {
         "incident_id": octets(number),
         "version_id": version_id(version),
         "ended_on": DAY + timedelta(days=ended),
         "ending": ending,
     }
-    return framed("VersionClosed", row)
+    return framed("VersionClosed", row, release)
 
 
 def pattern(number):

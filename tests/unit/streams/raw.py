@@ -151,6 +151,12 @@ def verification(sequence, number, replaced, state="verified", step="focal_point
     return revision("IncidentVerified", sequence, number, replaced, incident=incident, **who, **more)
 
 
+def consent(sequence, number, replaced, scope="headquarters", on=date(2021, 3, 31), facts=None, **more):
+    """Return a ConsentGiven of case `number`; see `revision`."""
+    incident = {**INCIDENT, **(facts or {}), "sharing_scope": scope}
+    return revision("ConsentGiven", sequence, number, replaced, incident=incident, given_on=on, **more)
+
+
 def retraction(sequence, number, replaced, reason="error", **more):
     """Return an IncidentRetracted of case `number`; see `revision`."""
     return revision("IncidentRetracted", sequence, number, replaced, reason=reason, **more)
