@@ -18,7 +18,8 @@ State = Literal["current", "in conflict", "no longer shared", "retracted", "with
 class Line:
     """One event: number, the day it was recorded, what it did, the versions that it follows, and its details.
 
-    `details` are a step and a state, a reason, or the names of fields; none of a case that was withdrawn.
+    `details` are a step and a state, an audience and a day, a reason, or the names of fields; none of a case that was
+    withdrawn.
     """
 
     event: int
@@ -78,11 +79,13 @@ def _details(history: History, event: Event) -> tuple[str, ...]:
         return tuple(facts.changed(before, event.body["incident"]))
     if event.kind == versions.VERIFIED:
         return event.body["step"], event.state
+    if event.kind == versions.GIVEN:
+        return event.scope, event.body["given_on"].isoformat()
     return (event.body["reason"],) if event.kind == versions.RETRACTED else ()
 
 
 def _change(kind: str) -> str:
-    return kind.removeprefix("Incident").removeprefix("Consent").lower()
+    return versions.CHANGES.get(kind, kind)
 
 
 def _day_of_id(envelope: Envelope) -> str:

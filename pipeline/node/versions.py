@@ -20,8 +20,17 @@ from schemas.rows import read as read_row
 from schemas.wire import unframe
 
 REPORTED, AMENDED, VERIFIED, RETRACTED = "IncidentReported", "IncidentAmended", "IncidentVerified", "IncidentRetracted"
-VERSIONS = frozenset({REPORTED, AMENDED, VERIFIED})
-WITHDRAWN = "ConsentWithdrawn"
+GIVEN, WITHDRAWN = "ConsentGiven", "ConsentWithdrawn"
+VERSIONS = frozenset({REPORTED, AMENDED, VERIFIED, GIVEN})
+CHANGES: Mapping[str, str] = {
+    REPORTED: "reported",
+    AMENDED: "amended",
+    VERIFIED: "verified",
+    RETRACTED: "retracted",
+    GIVEN: "consent_given",
+    WITHDRAWN: "withdrawn",
+}
+"""What an event did to its incident, by its kind."""
 ANOTHER = "envelope.sequence"  # another event has the number, or none can have it: this one may come yet
 
 Envelope = Mapping[str, Any]
@@ -41,6 +50,11 @@ class Event:
     def state(self) -> str:
         """Return the state of verification of this version."""
         return str(self.body["incident"]["verification"])
+
+    @property
+    def scope(self) -> str:
+        """Return the widest audience that may receive this version."""
+        return str(self.body["incident"]["sharing_scope"])
 
 
 @dataclass(frozen=True)
@@ -76,9 +90,11 @@ class History:
         """Return the steps of verification that a version stands on; it follows the newest of those that it replaces."""
         event = self.events[number]
         known = [each for each in event.follows if each in self.versions]
-        if event.kind != VERIFIED or not known:
+        if event.kind not in (VERIFIED, GIVEN) or not known:
             return ()
         before = self.events[max(known)]
+        if event.kind == GIVEN:
+            return self.chain(before.number)
         taken = (event.body["step"], event.body["verifier"])
         return lifecycle.chain(self.chain(before.number), (before.state, event.state), taken)
 

@@ -66,6 +66,7 @@ def test_commands_are_shown():
         "import",
         "amend",
         "verify",
+        "grant",
         "retract",
         "case",
         "withdraw",
