@@ -1,8 +1,9 @@
-"""The life of an incident that was revised: its versions, and which of them speaks for it. Pure values, no columns.
+"""The life of an incident that was revised, or of a referral: its versions, and which of them speaks. Pure values, no columns.
 
 A version is a head until another one replaces it. The one that speaks hands over only to a version whose author had seen
 it; a head beside it is in conflict with it and is kept aside until a version replaces both. So nobody overwrites what she
-has not read; of two in conflict the one that came first speaks.
+has not read; of two in conflict the one that came first speaks. A referral has no conflicts: who follows it up names what
+was said of it last.
 """
 
 import json
@@ -14,16 +15,21 @@ from schemas import consent
 from schemas.consent import Consent
 from schemas.errors import Quarantines
 from schemas.lifecycle import SHARED, Chain, chain, refusal
+from schemas.referrals import DECLINED, PENDING, outcomes
 
-Kind = Literal["IncidentAmended", "IncidentVerified", "IncidentRetracted", "ConsentGiven"]
+Kind = Literal[
+    "IncidentAmended", "IncidentVerified", "IncidentRetracted", "ConsentGiven", "ReferralMade", "ReferralFollowedUp"
+]
 NOBODY, HUB = b"", "hub"
 MOST = 1_000
 """How many versions an incident may have."""
+LAST: Mapping[Kind, str] = {"IncidentRetracted": "revision.not_newest", "ReferralFollowedUp": "referral.not_newest"}
+"""What must follow all heads, and the reason where it does not."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """`state` of verification, the steps that were taken to it, whether regions have it: `shared`, and its audience."""
+    """`state` of verification, or outcome of a referral, the steps that were taken to it, whether regions have it: `shared`, and its audience."""
 
     state: str
     taken: Chain = ()
@@ -33,19 +39,24 @@ class Version:
 
 @dataclass(frozen=True)
 class Life:
-    """An incident of the case `case`: `versions` by event id, the `heads` among them, and the head that `speaks`."""
+    """An incident or referral of the case `case`: `versions` by event id, the `heads` among them, and the head that `speaks`."""
 
     case: bytes
     versions: Mapping[bytes, Version]
     heads: frozenset[bytes]
     speaks: bytes
 
+    @property
+    def of_referral(self) -> bool:
+        """Whether it is that of a referral: its states are outcomes."""
+        return self.versions[self.speaks].state in (PENDING, *outcomes())
+
 
 @dataclass(frozen=True)
 class Revision:
     """An event `event_id` about an incident that takes the place of the versions `replaces`, the newest last.
 
-    `state` and `scope` are those that its facts have, "" where it has none; `consent` what is said of one, where it is one.
+    `state` (of a referral its outcome) and `scope` are those that its facts have, "" where it has none; `consent` what is said of one, where it is one.
     """
 
     kind: Kind
@@ -68,7 +79,7 @@ class Turn:
 
 
 def begin(case: bytes, incident_id: bytes, state: str, scope: str = HUB) -> Life:
-    """Return the life of an incident as it was reported."""
+    """Return the life of an incident as it was reported, or of a referral as it was made."""
     return Life(case, {incident_id: Version(state, scope=scope)}, frozenset({incident_id}), incident_id)
 
 
@@ -78,8 +89,8 @@ def follow(life: Life, one: Revision) -> Turn:
         raise Quarantines("revision.too_many")
     known = [life.versions[each] for each in one.replaces if each in life.versions]
     version = _MADE[one.kind](known or [life.versions[life.speaks]], one)
-    if one.kind == "IncidentRetracted" and life.heads - set(one.replaces):
-        raise Quarantines("revision.not_newest")
+    if one.kind in LAST and life.heads - set(one.replaces):
+        raise Quarantines(LAST[one.kind])
     speaks = life.speaks in one.replaces
     ended = [each for each in one.replaces if each in life.heads and life.versions[each].shared]
     after = replace(
@@ -125,11 +136,19 @@ def _retracted(before: list[Version], one: Revision) -> Version:  # noqa: ARG001
     return Version(before[-1].state, (), shared=False, scope=before[-1].scope)
 
 
+def _followed_up(before: list[Version], one: Revision) -> Version:
+    """Return what is said of a referral from now on; one that is declined goes no further."""
+    if before[-1].state == DECLINED:
+        raise Quarantines("referral.declined")
+    return Version(one.state)
+
+
 _MADE = {
     "IncidentAmended": _amended,
     "IncidentVerified": _verified,
     "IncidentRetracted": _retracted,
     "ConsentGiven": _given,
+    "ReferralFollowedUp": _followed_up,
 }
 
 

@@ -7,7 +7,20 @@ incidents between; but a row comes before what closes it.
 import random
 from datetime import timedelta
 
-from tests.conformance.hub_events import DAY, closure, duplicate, incident, link, octets, pattern, removal, revision
+from tests.conformance.hub_events import (
+    DAY,
+    closure,
+    duplicate,
+    incident,
+    link,
+    octets,
+    pattern,
+    referral,
+    removal,
+    revision,
+)
+
+LATER = ("consent_given", "followed_up")
 
 
 def day(number):
@@ -29,8 +42,8 @@ class History:
     def __init__(self, seed, size=40):
         self.chance = random.Random(seed)
         self.log, self.offset, self.today, self.versions = {}, 0, 700, 1000
-        self.tables = {name: {} for name in ("versions", "incidents", "patterns", "duplicates", "links")}
-        self.shown, self.conflicts, self.waiting, self.told = {}, {}, {}, []
+        self.tables = {name: {} for name in ("versions", "incidents", "referrals", "patterns", "duplicates", "links")}
+        self.shown, self.conflicts, self.waiting, self.told, self.referred = {}, {}, {}, [], {}
         while self.offset < size:
             self.step()
         for number in self.waiting:
@@ -54,8 +67,8 @@ class History:
         if not free or self.chance.random() < 0.25:
             self.shares(len(self.shown))
         else:
-            action = self.chance.choice([self.amends, self.amends, self.conflicts_with, self.retracts, self.removes])
-            action(self.chance.choice(free))
+            actions = [self.amends, self.amends, self.refers, self.conflicts_with, self.retracts, self.removes]
+            self.chance.choice(actions)(self.chance.choice(free))
 
     def shares(self, number):
         self.shown[number], self.conflicts[number], self.waiting[number] = None, [], []
@@ -115,6 +128,20 @@ class History:
         self.conflicts[number] = [each for each in self.conflicts[number] if each not in olds]
         self.told.append((self.today, number, self.versions))
 
+    def refers(self, number):
+        """A survivor is referred to a service, or somebody asks what became of that."""
+        if self.shown[number] == "none":
+            return
+        self.versions += 1
+        made, last = self.referred.get(number, (self.versions, None))
+        outcome = "pending" if last is None else "service_ongoing"
+        key = hexed(number), hexed(self.versions), hexed(made)
+        event = referral(number, self.versions, made, outcome)
+        self.waiting[number].append((event, lambda: self.tables["referrals"].update({key: {"outcome": outcome}})))
+        self.waiting[number] += [] if last is None else [self.closed(number, last, "followed_up")]
+        self.chance.shuffle(self.waiting[number])
+        self.referred[number] = made, self.versions
+
     def conflicts_with(self, number):
         if self.shown[number] == "none":
             return
@@ -152,7 +179,11 @@ class History:
                 self.tables["versions"][key] |= says
             if key in self.tables["incidents"]:
                 self.tables["versions"][key] = self.tables["incidents"].pop(key) | says | {"conflict": False}
-            for name, pairs in (("links", ((0, 1),)), ("duplicates", ((0, 1), (2, 3)))):
+            for name, pairs in (
+                ("links", ((0, 1),)),
+                ("referrals", ((0, 1),)),
+                ("duplicates", ((0, 1), (2, 3))),
+            ):
                 rows = self.tables[name]
                 self.tables[name] = {
                     each: row for each, row in rows.items() if key not in [(each[a], each[b]) for a, b in pairs]
@@ -161,8 +192,8 @@ class History:
         return event, apply
 
     def release(self, change):
-        """The newest release of a contract, or by chance the first, which knew of no consent."""
-        return 1 if change != "consent_given" and self.chance.random() < 0.3 else 0
+        """The newest release of a contract, or by chance the first, which knew of neither consent nor referral."""
+        return 1 if change not in LATER and self.chance.random() < 0.3 else 0
 
     def as_of(self, number):
         """The version of each incident that was the current one at the end of a day."""
@@ -178,11 +209,13 @@ def keyed(records):
     names = {
         "versions": ("incident_id", "version_id"),
         "incidents": ("incident_id", "version_id"),
+        "referrals": ("incident_id", "version_id", "referral_id"),
         "patterns": ("pattern_id",),
         "duplicates": ("first_id", "first_version", "second_id", "second_version"),
         "links": ("incident_id", "version_id", "pattern_id"),
     }
     shown = {"incidents": ["women", "recorded_on", "sharing_scope", "change"]}
+    shown["referrals"] = ["outcome"]
     shown["versions"] = [*shown["incidents"], "ended_on", "ending", "conflict"]
     found = {}
     for name, rows in records.items():

@@ -76,6 +76,23 @@ def closure(number, version=None, ended=820, ending="amended", release=0):
     return framed("VersionClosed", row, release)
 
 
+def referral(number, version, referral=None, outcome="pending"):
+    """What is said of a referral about incident `number` in `version`, a number as `referral` is: by default the same."""
+    row = {
+        "referral_id": octets(version if referral is None else referral),
+        "version_id": octets(version),
+        "incident_id": octets(number),
+        "node": "MONUSCO",
+        "area": "CD61",
+        "service": "medical",
+        "referred_in": DAY,
+        "consented": True,
+        "outcome": outcome,
+        "followed_up_in": None if outcome == "pending" else DAY,
+    }
+    return framed("ReferralShared", row)
+
+
 def pattern(number):
     facts = {
         "period_start": DAY,
@@ -145,11 +162,22 @@ def quarantined(number):
     return framed("Quarantined", row)
 
 
+def referred(number):
+    return referral(number, number + 2_000_000)
+
+
 def conflict(number):
     return revision(number, number + 1_000_000, current=False)
 
 
-KINDS = {"incidents": incident, "patterns": pattern, "links": link, "duplicates": duplicate, "versions": conflict}
+KINDS = {
+    "incidents": incident,
+    "patterns": pattern,
+    "links": link,
+    "duplicates": duplicate,
+    "versions": conflict,
+    "referrals": referred,
+}
 
 
 def octets(number):

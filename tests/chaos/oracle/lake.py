@@ -15,6 +15,7 @@ from tests.chaos.oracle.book import digest, plain
 KEYS: dict[str, tuple[tuple[str, str], ...]] = {
     "incidents": (("incident_id", "version_id"),),
     "versions": (("incident_id", "version_id"),),
+    "referrals": (("referral_id", "version_id"),),
     "patterns": (("pattern_id", ""),),
     "links": (("incident_id", "version_id"), ("pattern_id", "")),
     "duplicates": (("first_id", "first_version"), ("second_id", "second_version")),

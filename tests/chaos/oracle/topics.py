@@ -131,6 +131,7 @@ def _quarantine(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
 HUB: dict[str, tuple[str, tuple[tuple[str, str], ...], str]] = {
     "IncidentShared": ("incident", (("incident_id", ""),), "@incident"),
     "RevisionShared": ("revision", (("incident_id", "version_id"),), "@incident"),
+    "ReferralShared": ("referral", (("referral_id", "version_id"),), ""),
     "VersionClosed": ("closed", (("incident_id", "version_id"),), ""),
     "PatternShared": ("pattern", (("pattern_id", ""),), "@pattern"),
     "PatternLinked": ("link", (("incident_id", "version_id"), ("pattern_id", "")), ""),
