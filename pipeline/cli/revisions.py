@@ -185,15 +185,20 @@ def _asked() -> str:
 
 def _revise(which: dict[str, Any], as_json: bool, revise: Callable[[Any, Any, int], Any]) -> None:
     """Record what changes one incident, and say what it did."""
+    code, done = recorded(which, revise)
+    _say(done)
+    if as_json:
+        line = {**asdict(done), "set": list(done.set)}
+        click.echo(json.dumps({"node": code, **line}))
+
+
+def recorded(which: dict[str, Any], record: Callable[[Any, Any, int], Any]) -> tuple[str, Any]:
+    """Record something about the incident that was named; return the node's code and what `record` gives."""
     from pipeline.node import sent
 
     found = _node(which)
     with sent.open_journal(found) as journal:
-        done = revise(found, journal, _number(found, journal, which))
-    _say(done)
-    if as_json:
-        line = {**asdict(done), "set": list(done.set)}
-        click.echo(json.dumps({"node": found.code, **line}))
+        return found.code, record(found, journal, _number(found, journal, which))
 
 
 def _node(which: dict[str, Any]) -> Any:

@@ -8,14 +8,14 @@ import hashlib
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from pipeline.node import facts, versions
-from pipeline.node.importing import broken, sentence
+from pipeline.node.importing import broken, not_recorded, sentence
 from pipeline.node.journal import Journal
 from pipeline.node.node import Node
-from pipeline.node.record import Recorder, now
+from pipeline.node.record import Recorder, today
 from pipeline.node.versions import AMENDED, CHANGES, GIVEN, RETRACTED, VERIFIED, Event, History
 from schemas import consent, lifecycle
 from schemas.consent import Consent
@@ -71,7 +71,7 @@ def amend(node: Node, journal: Journal, number: int, changes: Mapping[str, Any],
     if not fields and not _resolved(history, replaced):
         raise BadInput(f"Nothing was recorded: event {replaced[-1].number} has these values already.")
     if after["sharing_basis"] == consent.BASIS and consent.wider(after["sharing_scope"], _scopes(replaced)):
-        raise _refused(node, "consent.not_given")
+        raise not_recorded("consent.not_given", node.lang)
     _check(node, after)
     changed = {name: after[name] for name in fields}
     return _recorded(node, journal, history, replaced, AMENDED, {"incident": after}, changed)
@@ -86,7 +86,7 @@ def verify(node: Node, journal: Journal, number: int, decision: Decision, seen: 
     replaced = _replaced(history, seen)
     base, taken = replaced[-1], (decision.step, verifier(node, decision.by))
     if reason := lifecycle.refusal(history.chain(base.number), (base.state, decision.state), taken):
-        raise _refused(node, reason)
+        raise not_recorded(reason, node.lang)
     before = base.body["incident"]
     after = {**before, **_examined(decision)}
     _check(node, after)
@@ -108,9 +108,9 @@ def grant(
     _one_state(replaced)
     before = replaced[-1].body["incident"]
     after = {**before, "sharing_basis": consent.BASIS, "sharing_scope": scope}
-    given = Consent(consent.BASIS, scope, _day(on), before["occurred_on"], _today())
+    given = Consent(consent.BASIS, scope, _day(on), before["occurred_on"], today())
     if reason := consent.refusal(_scopes(replaced), given):
-        raise _refused(node, reason)
+        raise not_recorded(reason, node.lang)
     fields = facts.changed(before, after)
     if not fields and not _resolved(history, replaced):
         raise BadInput(f"Nothing was recorded: event {replaced[-1].number} has consent for this audience already.")
@@ -142,7 +142,7 @@ def retract(
         return Revised(event, "retracted", history.reported.number, {}, before=True)
     replaced = _replaced(history, seen)
     if set(history.heads) - {version.number for version in replaced}:
-        raise _refused(node, "revision.not_newest")
+        raise not_recorded("revision.not_newest", node.lang)
     agreed(history.reported.number)
     return _recorded(node, journal, history, replaced, RETRACTED, {"reason": reason}, {"reason": reason})
 
@@ -200,21 +200,11 @@ def _scopes(replaced: list[Event]) -> list[str]:
     return [version.scope for version in replaced]
 
 
-def _today() -> date:
-    return datetime.fromtimestamp(now() / 1000, UTC).date()
-
-
 def _day(on: date | None) -> date:
     """Return the day of a decision or consent; one day of slack, since east of Greenwich it begins earlier."""
-    today = _today()
-    if on and on > today + timedelta(days=1):
+    if on and on > today() + timedelta(days=1):
         raise BadInput("The day that you give lies in the future: correct it.")
-    return on or today
-
-
-def _refused(node: Node, reason: str) -> BadInput:
-    """Return the sentence of a reason in the language of the node."""
-    return BadInput(f"Nothing was recorded: {sentence(reason, node.lang)}")
+    return on or today()
 
 
 def _check(node: Node, incident: Mapping[str, Any]) -> None:

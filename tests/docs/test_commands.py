@@ -67,6 +67,7 @@ def test_commands_are_shown():
         "amend",
         "verify",
         "grant",
+        "refer",
         "retract",
         "case",
         "withdraw",
