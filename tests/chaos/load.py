@@ -1,7 +1,7 @@
 """The load of a chaos run: a seeded generator of raw records and the truth about each, by the digest of its value.
 
 Beside what tests/synthetic.py makes there are cases reported again, withdrawn consents, numbers that are never sent,
-numbers that two events claim, and further versions of incidents: amended, verified, retracted; made from the newest
+numbers that two events claim, and further versions of incidents: amended, verified, shared further, retracted; made from the newest
 version or from an older one, and now and then from one that was never sent. What becomes of those depends on the order
 in which they arrive; the oracle knows it from the log, so the truth says of each record only what it is.
 """
@@ -29,7 +29,13 @@ REVISED, STRAY, LIVELY, REPORTED_VERIFIED, ALIKE, LIKE_ANOTHER, LATE = 0.04, 0.0
 FIRST, DAY = 1_767_225_600_000, 86_400_000
 RECORDED = zigzag(FIRST)
 # What the envelope calls them; tests/synthetic.py knows the others.
-KINDS = {**synthetic.CASE_KINDS, "IncidentAmended": 2, "IncidentVerified": 3, "IncidentRetracted": 4}
+KINDS = {
+    **synthetic.CASE_KINDS,
+    "IncidentAmended": 2,
+    "IncidentVerified": 3,
+    "IncidentRetracted": 4,
+    "ConsentGiven": 5,
+}
 SCHEMA = """
 CREATE TABLE events(topic TEXT, digest BLOB, event_id BLOB, sequence INTEGER, kind TEXT, case_ref BLOB,
   refused TEXT, facts BLOB, fields TEXT, PRIMARY KEY(topic, digest)) WITHOUT ROWID;
@@ -129,7 +135,10 @@ class Load:
 
     def _revision(self, node: str, broken: bool) -> tuple[bytes, bytes]:
         told = self.tales[node].choose(self.rng)
-        draft, stray = drafted(self.rng, told.seen(self.rng), self._facts(LIKE_ANOTHER)), self.rng.random() < STRAY
+        draft, stray = (
+            drafted(self.rng, told.seen(self.rng), self._facts(LIKE_ANOTHER), told.scope),
+            self.rng.random() < STRAY,
+        )
         if stray:
             draft.replaced.append(self._stray(node, told))
         reasons = []
@@ -161,6 +170,7 @@ class Load:
         forms = rng.sample(range(1, synthetic.FORMS), rng.choice([1, 1, 1, 2]))
         day, admin1 = rng.randrange(synthetic.FIRST, synthetic.LAST), None if area == country else area
         made = synthetic.Incident(day, country, admin1, forms, counts, 6 if party else rng.randrange(8), party)
+        made.scope = day % 5 // 2
         self.lately = [*self.lately[-100:], replace(made, forms=[*forms], counts=[*counts])]
         return made
 
@@ -208,7 +218,7 @@ class Load:
             told, draft = revision
             recorded += self.rng.randrange(300) * DAY
             body = draft.encode((told.first.event_id, told.first.number), recorded)
-        if kind in ("IncidentReported", "IncidentAmended", "IncidentVerified"):
+        if kind in ("IncidentReported", "IncidentAmended", "IncidentVerified", "ConsentGiven"):
             self.unnamed.setdefault(case, []).append(event_id)
         value = self._envelope(node, kind, event_id, case, body)
         fields = None if kind == "IncidentRetracted" else event

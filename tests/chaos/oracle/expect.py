@@ -13,7 +13,7 @@ INCIDENT, PATTERN, WITHDRAWAL, RETRACTION = (
     "ConsentWithdrawn",
     "IncidentRetracted",
 )
-REVISIONS = ("IncidentAmended", "IncidentVerified", RETRACTION)
+REVISIONS = ("IncidentAmended", "IncidentVerified", "ConsentGiven", RETRACTION)
 SHARED = ("report_pending_verification", "verified")
 UNKNOWN, NOT_NEWEST, FORKED = "revision.unknown_version", "revision.not_newest", "envelope.sequence_forked"
 

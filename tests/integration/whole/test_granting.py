@@ -20,15 +20,15 @@ NODE, LATE = "SYN-1", "SYN-2"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A node with three incidents, shared with their hub, in the tables; workers of each kind go on."""
+    """A node with four incidents, shared with their hub, in the tables; workers of each kind go on."""
     whole = Whole(tmp_path_factory.mktemp("granting"), [NODE, LATE])
     try:
         whole.create_reporters()
-        whole.mine = record(whole, NODE, 3)
+        whole.mine = record(whole, NODE, 4)
         for stage in ("refine", "merge", "sink", "receipts"):
             whole.worker(stage, "1")
         tocsin(whole, "node", "sync", "--node", NODE)
-        until(lambda: len(rows(whole, "incidents")) == 3)
+        until(lambda: len(rows(whole, "incidents")) == 4)
         yield whole
     finally:
         whole.down()
@@ -110,8 +110,12 @@ def test_a_case_that_is_withdrawn_leaves_with_every_audience_it_had(run):
 
 
 def test_no_day_of_a_consent_leaves_refine(run):
-    days = {read_row(*unframe(entry.value)).get("given_on") for entry in read(run.kafka, "accepted", f"hub.{REGION}")}
-    assert days == {None}
+    sent(run, "grant", "--event", "4", "--scope", "headquarters", "--on", "2024-06-01")
+    until(lambda: scopes(run, run.mine[3]) == ["headquarters"])
+    told = [read_row(*unframe(entry.value)) for entry in read(run.kafka, "accepted", f"hub.{REGION}")]
+    consents = [row for row in told if row.get("change") == "consent_given"]
+    assert len(consents) >= 2
+    assert not any(date(2024, 6, 1) in row.values() for row in consents)
 
 
 def test_tables_made_again_from_the_log_are_equal(run):
