@@ -26,6 +26,7 @@ from tests.unit.streams.raw import (
     retraction,
     withdrawal,
 )
+from tests.unit.streams.test_merge import CRASH as CRASH_MERGE
 from tests.unit.streams.test_merge import STAGE as MERGE
 from tests.unit.streams.test_merge import run as run_merge
 from tests.unit.streams.test_refine import CRASH, STAGE, run
@@ -165,7 +166,7 @@ def test_after_withdrawal_no_referral_is_shared_and_nothing_of_it_is_remembered(
 @st.composite
 def histories(draw):
     """Return records of one node: two reports, referrals of both, follow-ups that may be late or of what is not there."""
-    values, made, last = [incident(1), incident(2)], {}, {}
+    values, made, last, of_case = [incident(1), incident(2)], {}, {}, {1: [1], 2: [2]}
     for sequence in range(3, 3 + draw(st.integers(1, 8))):
         number = draw(st.sampled_from([1, 2]))
         kind = draw(st.sampled_from(["refer", "follow", "follow", "amend", "withdraw"]))
@@ -181,20 +182,22 @@ def histories(draw):
         elif kind == "amend":
             values.append(amendment(sequence, number, [number]))
         else:
-            values.append(withdrawal(sequence, number, range(1, sequence)))
+            values.append(withdrawal(sequence, number, of_case[number]))
+        of_case[number].append(sequence)
     return values
 
 
 def open_rows(batches):
     """Return what stands in `accepted` after some batches: the newest of each referral, but of withdrawn cases."""
-    standing = {}
-    for batch in batches:
-        for _, _, _, name, row in batch:
-            if name == "ReferralAccepted":
-                standing[row["event_id"]] = row["referral_id"]
-        gone = {row["event_id"] for _, _, _, name, row in batch if name in ("VersionEnded", "IncidentWithdrawn")}
-        standing = {key: of for key, of in standing.items() if key not in gone}
-    return standing
+    rows = {}
+    for _, _, _, name, row in (each for batch in batches for each in batch):
+        if name == "ReferralAccepted":
+            rows[row["event_id"]] = (row["referral_id"], row["incident_id"])
+        elif name == "VersionEnded":
+            rows.pop(row["event_id"], None)
+        elif name == "IncidentWithdrawn":
+            rows = {key: one for key, one in rows.items() if row["event_id"] not in (key, one[1])}
+    return {key: referral_id for key, (referral_id, _) in rows.items()}
 
 
 @settings(deadline=None, max_examples=60)
@@ -268,6 +271,42 @@ def test_a_withdrawal_that_names_a_referral_alone_takes_the_incident_out_of_its_
     ]
     assert sorted(removed) == sorted((f"hub.{region}", minted(region, 1)) for region in region_codes_of(AREA))
     assert MERGE.freeze(state) == MERGE.freeze(MERGE.thaw(MERGE.freeze(state)))
+
+
+def standing(batches):
+    """Return what stands of referrals in a region: by the minted id of a referral, that of what was said of it last."""
+    rows = {}
+    for *_, name, row in (each for batch in batches for each in batch if each[0] == "hub.sahel"):
+        if name == "ReferralShared":
+            assert row["version_id"] not in rows, "shared twice"
+            rows[row["version_id"]] = (row["incident_id"], row["referral_id"])
+        elif name == "VersionClosed":
+            rows.pop(row["version_id"], None)
+        elif name == "IncidentRemoved":
+            rows = {key: one for key, one in rows.items() if one[0] != row["incident_id"]}
+    found = {referral_id: version_id for version_id, (_, referral_id) in rows.items()}
+    assert len(found) == len(rows), "a referral has two rows"
+    return found
+
+
+@settings(deadline=None, max_examples=40)
+@given(histories(), st.randoms(use_true_random=False), st.integers(1, 5), st.sets(st.integers(0, 8)))
+def test_what_stands_in_a_region_is_what_was_said_last_of_cases_that_are_not_withdrawn(values, random, size, crashes):
+    if random.random() < 1 / 2:
+        random.shuffle(values)
+    _, found, _ = run([[value] for value in values])
+    expected = {
+        seal.mint(SECRETS["sahel"], referral_id): seal.mint(SECRETS["sahel"], event_id)
+        for event_id, referral_id in open_rows(found).items()
+    }
+    told = [value for batch in merged([[value] for value in values]) for value in batch]
+    batches = [told[at : at + size] for at in range(0, len(told), size)]
+    state, shared = run_merge(batches)
+    crashed, again = run_merge(
+        [each for i, batch in enumerate(batches) for each in ([CRASH_MERGE] * (i in crashes) + [batch])]
+    )
+    assert standing(shared) == standing(again) == expected
+    assert MERGE.freeze(crashed) == MERGE.freeze(state)
 
 
 def test_referrals_are_counted_and_a_repeated_one_is_not_shared_again():
