@@ -16,7 +16,16 @@ from streams.merge import Merge
 from streams.refine import Refine
 from tests.chaos import bugs, load
 from tests.chaos.oracle import avro, book, checks, expect, topics
-from tests.chaos.oracle.expect import NOT_NEWEST, RETRACTION, REVISIONS, UNKNOWN
+from tests.chaos.oracle.expect import (
+    DECLINED,
+    FOLLOWED_UP,
+    LATER,
+    NOT_NEWEST,
+    REFERRALS,
+    RETRACTION,
+    REVISIONS,
+    UNKNOWN,
+)
 from tests.chaos.oracle.finding import rows_of
 from tests.unit.streams.accepted import SECRETS, records
 
@@ -111,13 +120,23 @@ def test_the_load_tries_what_may_become_of_a_version(tmp_path):
     assert of(found, "SELECT count(*) FROM ended WHERE event_id NOT IN (SELECT event_id FROM versions)") > 0
 
 
+def test_the_load_tries_what_may_become_of_a_referral(tmp_path):
+    found = Run(6, 0, 30_000).written(tmp_path)
+    wanted = {(kind, outcome) for kind in REFERRALS for outcome in ("accepted", "withdrawn", "repeated", UNKNOWN)}
+    wanted |= {(FOLLOWED_UP, outcome) for outcome in ("waiting", DECLINED, LATER)}
+    assert tried(found) >= wanted
+    assert of(found, "SELECT count(*) FROM ended e JOIN referred USING(event_id)") > 30
+    assert of(found, "SELECT count(*) FROM gone JOIN referred USING(event_id)") > 5
+    assert of(found, "SELECT count(*) FROM raw WHERE taken IS NOT NULL AND kind=?", FOLLOWED_UP) > 2
+
+
 MOVED = """
 SELECT count(*) FROM versions v JOIN t.areas a USING(event_id) JOIN t.areas b ON b.event_id=v.incident
 WHERE v.accepted AND a.area<>b.area"""
 
 
-def of(found, query):
-    return rows_of(found, query)[0][0]
+def of(found, query, *values):
+    return rows_of(found, query, *values)[0][0]
 
 
 def tried(found):

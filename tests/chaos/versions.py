@@ -7,6 +7,7 @@ be refused is what names an event that refine does not have, and a retraction th
 import random
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any
 
 from tests import synthetic
 from tests.synthetic import EPOCH, zigzag
@@ -44,6 +45,7 @@ class Told:
     versions: list[Version]
     heads: list[Version]
     strays: list[tuple[bytes, int]] = field(default_factory=list)
+    referrals: list[list[Any]] = field(default_factory=list)
 
     @property
     def first(self) -> Version:
