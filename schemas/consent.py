@@ -15,7 +15,7 @@ BASIS = "informed_consent"
 
 @dataclass(frozen=True)
 class Consent:
-    """What a consent says: `basis` and `scope` of the facts, the days on which it was given, what it is about began, and it was recorded."""
+    """What a consent says: `basis` and `scope` of the facts, the days on which it was given and recorded, and the incident's."""
 
     basis: str
     scope: str

@@ -29,7 +29,10 @@ LAST: Mapping[Kind, str] = {"IncidentRetracted": "revision.not_newest", "Referra
 
 @dataclass(frozen=True)
 class Version:
-    """`state` of verification, or outcome of a referral, the steps that were taken to it, whether regions have it: `shared`, and its audience."""
+    """`state` of verification, or outcome of a referral; the steps that were `taken` to it; whether regions have it: `shared`.
+
+    `scope` is its audience.
+    """
 
     state: str
     taken: Chain = ()
@@ -56,7 +59,8 @@ class Life:
 class Revision:
     """An event `event_id` about an incident that takes the place of the versions `replaces`, the newest last.
 
-    `state` (of a referral its outcome) and `scope` are those that its facts have, "" where it has none; `consent` what is said of one, where it is one.
+    `state` (of a referral its outcome) and `scope` are those that its facts have, "" where it has none; `consent` is what it
+    says of one.
     """
 
     kind: Kind

@@ -3,8 +3,9 @@
 One lane is one node's topic, `raw.<node>`. The walk: unframe, decode the envelope (`envelopes`), see each number once
 (`dedupe`), open and decode the body and judge it by the rules (`bodies`), send it on by area (`accepted`), follow what
 revises an incident (`revisions`), and say which incidents a withdrawn consent takes out (`withdrawals`).
-Each record has one outcome: accepted (a referral too), revised, waiting (for what it revises), repeated, quarantined, withdrawn (its case's
-consent was taken back before), or consent_withdrawn. Repeated is decided first, so a refused event that comes again is not refused again.
+Each record has one outcome: accepted (a referral too), revised, waiting (for what it follows), repeated, quarantined,
+withdrawn (its case's consent was taken back before), or consent_withdrawn. Repeated is decided first, so a refused event that
+comes again is not refused again.
 """
 
 from dataclasses import dataclass

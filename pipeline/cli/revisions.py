@@ -70,8 +70,9 @@ def named(command: Callable[..., Any]) -> Callable[..., Any]:
 def amend(settings: tuple[str, ...], seen: tuple[int, ...], as_json: bool, **which: Any) -> None:
     """Correct or complete an incident that was reported: it gets a further version.
 
-    Fields are those of schemas/avro/v1/Incident.avsc; those of verification are moved by `tocsin node verify` only. Where
-    two versions are in conflict, this ends the conflict: what is not set stays as the newer of them has it.
+    Fields are those of schemas/avro/v1/Incident.avsc; those of verification are moved by `tocsin node verify` only, and an
+    audience by consent is made wider by `tocsin node grant` only. Where two versions are in conflict, this ends the
+    conflict: what is not set stays as the newer of them has it.
     """
     from pipeline.node import facts, revising
 
