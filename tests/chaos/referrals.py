@@ -14,7 +14,7 @@ OUTCOMES = (
     "unspecified", "pending", "service_received", "service_ongoing", "service_unavailable", "not_reached", "declined",
 )  # fmt: skip
 PENDING, DECLINED = OUTCOMES.index("pending"), OUTCOMES.index("declined")
-ANOTHER, LATE, DECLINES = 0.4, 0.2, 0.2
+ANOTHER, LATE, DECLINES = 0.3, 0.4, 0.2
 
 
 @dataclass
