@@ -16,10 +16,11 @@ from schemas.wire import unframe
 
 Step = dict[str, Any]
 HUB = {
-    *("IncidentShared", "RevisionShared", "VersionClosed", "IncidentRemoved", "PatternShared"),
+    *("IncidentShared", "RevisionShared", "ReferralShared", "VersionClosed", "IncidentRemoved", "PatternShared"),
     *("PatternLinked", "ProbableDuplicate"),
 }
 PASSED_NOTHING_ON = "refine counted it and passed nothing on: the batch's counts say what became of its records"
+ACCEPTED = {"Envelope", "IncidentAccepted", "RevisionAccepted", "ReferralAccepted", "PatternAccepted"}
 LINKS = ("linked_to", "probable_duplicates")
 _Version = tuple[bytes, bytes | None]
 
@@ -64,7 +65,7 @@ class Tracer:
 
     def _with_id(self, event_id: bytes, *names: str) -> Iterator[tuple[Entry, Step]]:
         for entry in read(self.kafka, *names):
-            row = self._row(entry, {"Envelope", "IncidentAccepted", "RevisionAccepted", "PatternAccepted"})
+            row = self._row(entry, ACCEPTED)
             if row and row["event_id"] == event_id:
                 yield entry, row
 
@@ -121,9 +122,10 @@ class Tracer:
                 continue
             named += _named(row, minted, mine)
             match row:
-                case {"event": "RevisionShared", "incident_id": i, "version_id": v} if v == minted:
+                case {"event": "RevisionShared" | "ReferralShared", "incident_id": i, "version_id": v} if v == minted:
                     shared, mine = True, (i, v)
                     hub |= {"incident": i.hex(), "topic": topic, "offset": entry.offset, **self._filed(entry, row)}
+                    hub |= {"referral": row["referral_id"].hex()} if "referral_id" in row else {}
                 case {"event": "IncidentShared", "incident_id": i} | {"event": "PatternShared", "pattern_id": i} if (
                     i == minted
                 ):
@@ -132,13 +134,20 @@ class Tracer:
                 case {"event": "VersionClosed", "incident_id": i, "version_id": v}:
                     closed.add((i, v))
                     if (i, v) == mine:
-                        ended = {"offset": entry.offset, "on": str(row["ended_on"]), "ending": row["ending"]}
-                        hub |= {"closed": ended, **self._filed(entry, row)}
+                        hub = self._closed(hub, entry, row)
                 case {"event": "IncidentRemoved", "incident_id": i} if i == mine[0]:
                     hub["removed"] = {"offset": entry.offset}
         for name in LINKS:
             hub[name] = [each.other.hex() for each in named if each.name == name and not each.versions & closed]
         return _standing(hub) if shared or "removed" in hub else None
+
+    def _closed(self, hub: Step, entry: Entry, row: Step) -> Step:
+        """Return what a region has of a version that is closed: it has moved; what was said of a referral is gone."""
+        ended = {"closed": {"offset": entry.offset, "on": str(row["ended_on"]), "ending": row["ending"]}}
+        if "referral" not in hub:
+            return hub | ended | self._filed(entry, row)
+        kept = {name: value for name, value in hub.items() if name != "table"}
+        return kept | ended | {"ends": "what was said of it later stands in its place"}
 
     def _filed(self, entry: Entry, row: Step) -> Step:
         filed = self.files(entry.topic, row["event"], entry.offset)

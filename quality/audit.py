@@ -22,9 +22,13 @@ from quality.rules import SUITE
 from quality.suite import Expected, build
 from schemas.errors import Stops
 
-TELLING = frozenset({"incidents", "versions", "links", "duplicates"})  # tables whose number of rows tells of incidents
+TELLING = frozenset(
+    {"incidents", "versions", "referrals", "links", "duplicates"}
+)  # tables whose number of rows tells of incidents
 
-NOT_ALWAYS = frozenset({"versions"})  # tables that are empty as long as nothing has been amended
+NOT_ALWAYS = frozenset(
+    {"versions", "referrals"}
+)  # tables that are empty as long as nothing was amended, nobody referred
 
 Status = Literal["passed", "failed", "empty", "missing"]
 Tables = Mapping[str, pl.DataFrame | None]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CONTRACTS: Mapping[str, tuple[str, ...]] = {
     "versions": ("IncidentShared", "RevisionShared", "VersionClosed"),
     "incidents": ("IncidentShared", "RevisionShared"),
+    "referrals": ("ReferralShared",),
     "patterns": ("PatternShared",),
     "links": ("PatternLinked",),
     "duplicates": ("ProbableDuplicate",),
@@ -30,6 +31,7 @@ RULED: Mapping[str, Applies] = {"versions": "incident", "incidents": "incident",
 KEYS: Mapping[str, tuple[str, ...]] = {
     "versions": ("incident_id", "version_id"),
     "incidents": ("incident_id", "version_id"),
+    "referrals": ("referral_id", "version_id"),
     "patterns": ("pattern_id",),
     "links": ("incident_id", "pattern_id", "version_id"),
     "duplicates": ("first_id", "second_id", "first_version", "second_version"),
@@ -117,6 +119,9 @@ def _derived(kind: str) -> Mapping[str, _Make]:
             "links.incident_unknown": _known("incident_id", "incidents", "versions"),
             "links.pattern_unknown": _known("pattern_id", "patterns"),
             "links.days_negative": _holds(pl.col("days_outside") >= 0),
+        },
+        "referrals": {
+            "referrals.passed_on_without_consent": _holds(pl.col("consented") | (pl.col("outcome") == "declined")),
         },
         "duplicates": {
             "duplicates.first_unknown": _known("first_id", "incidents", "versions"),

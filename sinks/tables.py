@@ -117,6 +117,14 @@ _SHAPES: Mapping[str, _Shape] = {
         ("version_id",),
         "The current version of an incident that belongs to this region.",
     ),
+    "referrals": _Shape(
+        ("ReferralShared",),
+        ("referral_id", "version_id"),
+        frozenset(),
+        ("incident_id",),
+        ("version_id",),
+        "A referral of a survivor to a service, as it was made or followed up last.",
+    ),
     "patterns": _Shape(("PatternShared",), ("pattern_id",), frozenset({"scale", "verification"})),
     "duplicates": _Shape(
         ("ProbableDuplicate",),
@@ -137,7 +145,7 @@ _SHAPES: Mapping[str, _Shape] = {
     ),
 }
 
-HUB = ("versions", "incidents", "patterns", "duplicates", "links")
+HUB = ("versions", "incidents", "referrals", "patterns", "duplicates", "links")
 """The tables of a region, in the order of commits: what moves is in `versions` before it is out of `incidents`, and what
 a link names is there before the link."""
 

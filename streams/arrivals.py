@@ -19,10 +19,18 @@ from streams.runs import Words
 from streams.state import Column
 
 INCIDENTS, REVISIONS, PATTERNS = "IncidentAccepted", "RevisionAccepted", "PatternAccepted"
+REFERRALS = "ReferralAccepted"
 ENDINGS, WITHDRAWALS = "VersionEnded", "IncidentWithdrawn"
 COUNTS = ("women", "girls", "men", "boys", "unknown")
 MOST = 65535
-COPIED = {INCIDENTS: ("incident",), REVISIONS: ("incident",), PATTERNS: ("pattern",), ENDINGS: (), WITHDRAWALS: ()}
+COPIED = {
+    INCIDENTS: ("incident",),
+    REVISIONS: ("incident",),
+    PATTERNS: ("pattern",),
+    REFERRALS: (),
+    ENDINGS: (),
+    WITHDRAWALS: (),
+}
 """The contracts of `accepted`, and of each the nested record whose bytes go on as they are."""
 
 
@@ -77,9 +85,9 @@ def _decode(framed: Framed, release: Release, raw: tuple[str, ...], rows: Longs)
 
 
 def bring_incidents(held: Held, batch: Batch) -> list[Arrived]:
-    """Enter incidents and further versions into the lane, all at once; return those that are new, by release."""
-    some = [each for name in (INCIDENTS, REVISIONS) for each in batch.columns[name] if each[1].n]
-    parts = [_incidents(held, columns) for _, columns in some]
+    """Enter incidents, further versions and referrals into the lane, all at once; return those that are new, by release."""
+    some = [each for name in (INCIDENTS, REVISIONS, REFERRALS) for each in batch.columns[name] if each[1].n]
+    parts = [(_referrals if release.name == REFERRALS else _incidents)(held, columns) for release, columns in some]
     if not parts:
         return []
     fresh, reporters = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
@@ -90,7 +98,7 @@ def bring_incidents(held: Held, batch: Batch) -> list[Arrived]:
         areas = mine["area"].astype(np.int32)
         arrived.append(Arrived(release, columns, areas, rows, numbers[given : given + len(rows)]))
         at, given = at + len(mine), given + len(rows)
-        if release.name == REVISIONS:
+        if release.name != INCIDENTS:
             held.origins.add(ids_of(columns, "event_id")[rows], ids_of(columns, "incident_id")[rows])
     return arrived
 
@@ -109,6 +117,17 @@ def _incidents(held: Held, columns: Columns) -> tuple[Column, Longs]:
         fresh["counts"][aside] = 0
     nodes = _interned(held.nodes, columns, "node").astype(np.int64)
     return fresh, (nodes << 8) | columns.ints("incident.source_kind")
+
+
+def _referrals(held: Held, columns: Columns) -> tuple[Column, Longs]:
+    """Return what is said of referrals as it is entered, INCIDENT[n], and the reporters int64[n]; it fits nothing."""
+    fresh = np.zeros(columns.n, INCIDENT)
+    ids = ids_of(columns, "event_id")
+    fresh["a"], fresh["b"] = ids[:, 0], ids[:, 1]
+    fresh["area"] = _interned(held.areas, columns, "area")
+    fresh["lo"] = fresh["hi"] = columns.ints("referral.referred_on")
+    fresh["party"], fresh["category"] = -1, ASIDE
+    return fresh, _interned(held.nodes, columns, "node").astype(np.int64) << 8
 
 
 def bring_patterns(held: Held, release: Release, columns: Columns) -> Arrived:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from streams.names import Longs, Octets
 
 Sort = Literal["incident", "pattern"]
 REPORTED = ("IncidentReported",)
+EPOCH, DAY = date(1970, 1, 1), 86_400_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,12 @@ class Judged:
 # Bodies of records that are wanted: (envelopes, their records and columns of one version, wanted records int64[k], keys)
 # to (records that opened int64[j], data, where in it their bodies lie int64[j, 2]); the others are refused.
 Opener: TypeAlias = Callable[[Envelopes, tuple[Longs, Columns], Longs, Keyring], tuple[Longs, Octets, Longs]]
+
+
+def day(columns: Columns, row: int, name: str) -> date:
+    """Return a date of one body, or the day of a time."""
+    unit = DAY if columns.column(name).kind == "timestamp" else 1
+    return EPOCH + timedelta(days=int(columns.ints(name)[row]) // unit)
 
 
 def incidents(

@@ -24,15 +24,17 @@ Prints = NDArray[np.uint64]
 KINDS: tuple[str, ...] = tuple(
     next(one["type"]["symbols"] for one in latest("Envelope").schema["fields"] if one["name"] == "kind")
 )
-INCIDENT, PATTERN, WITHDRAWAL, AMENDMENT, VERIFICATION, RETRACTION = (
+INCIDENT, PATTERN, WITHDRAWAL, AMENDMENT, VERIFICATION, RETRACTION, CONSENT, REFERRAL, FOLLOW_UP = (
     KINDS.index(name)
     for name in (
         *("IncidentReported", "PatternObserved", "ConsentWithdrawn"),
-        *("IncidentAmended", "IncidentVerified", "IncidentRetracted"),
+        *("IncidentAmended", "IncidentVerified", "IncidentRetracted", "ConsentGiven"),
+        *("ReferralMade", "ReferralFollowedUp"),
     )
 )
-REVISIONS = (AMENDMENT, VERIFICATION, RETRACTION)
-PROCESSED = (INCIDENT, PATTERN, WITHDRAWAL, *REVISIONS)
+REVISIONS, REFERRALS = (AMENDMENT, VERIFICATION, RETRACTION, CONSENT), (REFERRAL, FOLLOW_UP)
+FOLLOWING = (*REVISIONS, *REFERRALS)
+PROCESSED = (INCIDENT, PATTERN, WITHDRAWAL, *FOLLOWING)
 OF_A_CASE = tuple(k for k, name in enumerate(KINDS) if name.startswith(("Incident", "Consent", "Referral")))
 FINGERPRINT = 8
 

@@ -1,8 +1,9 @@
-"""The life of an incident that was revised: its versions, and which of them speaks for it. Pure values, no columns.
+"""The life of an incident that was revised, or of a referral: its versions, and which of them speaks. Pure values, no columns.
 
 A version is a head until another one replaces it. The one that speaks hands over only to a version whose author had seen
 it; a head beside it is in conflict with it and is kept aside until a version replaces both. So nobody overwrites what she
-has not read; of two in conflict the one that came first speaks.
+has not read; of two in conflict the one that came first speaks. A referral has no conflicts: who follows it up names what
+was said of it last.
 """
 
 import json
@@ -10,37 +11,57 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from schemas import consent
+from schemas.consent import Consent
 from schemas.errors import Quarantines
 from schemas.lifecycle import SHARED, Chain, chain, refusal
+from schemas.referrals import DECLINED, PENDING, outcomes
 
-Kind = Literal["IncidentAmended", "IncidentVerified", "IncidentRetracted"]
-NOBODY = b""
+Kind = Literal[
+    "IncidentAmended", "IncidentVerified", "IncidentRetracted", "ConsentGiven", "ReferralMade", "ReferralFollowedUp"
+]
+NOBODY, HUB = b"", "hub"
 MOST = 1_000
 """How many versions an incident may have."""
+LAST: Mapping[Kind, str] = {"IncidentRetracted": "revision.not_newest", "ReferralFollowedUp": "referral.not_newest"}
+"""What must follow all heads, and the reason where it does not."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """`state` of verification, the steps that were taken to it, and whether regions have it: `shared`."""
+    """`state` of verification, or outcome of a referral; the steps that were `taken` to it; whether regions have it: `shared`.
+
+    `scope` is its audience.
+    """
 
     state: str
     taken: Chain = ()
     shared: bool = True
+    scope: str = HUB
 
 
 @dataclass(frozen=True)
 class Life:
-    """An incident of the case `case`: `versions` by event id, the `heads` among them, and the head that `speaks`."""
+    """An incident or referral of the case `case`: `versions` by event id, the `heads` among them, and the head that `speaks`."""
 
     case: bytes
     versions: Mapping[bytes, Version]
     heads: frozenset[bytes]
     speaks: bytes
 
+    @property
+    def of_referral(self) -> bool:
+        """Whether it is that of a referral: its states are outcomes."""
+        return self.versions[self.speaks].state in (PENDING, *outcomes())
+
 
 @dataclass(frozen=True)
 class Revision:
-    """An event `event_id` about an incident that takes the place of the versions `replaces`, the newest last."""
+    """An event `event_id` about an incident that takes the place of the versions `replaces`, the newest last.
+
+    `state` (of a referral its outcome) and `scope` are those that its facts have, "" where it has none; `consent` is what it
+    says of one.
+    """
 
     kind: Kind
     event_id: bytes
@@ -48,6 +69,8 @@ class Revision:
     state: str = ""
     step: str = "unspecified"
     verifier: bytes = NOBODY
+    scope: str = ""
+    consent: Consent | None = None
 
 
 @dataclass(frozen=True)
@@ -59,9 +82,9 @@ class Turn:
     ended: tuple[bytes, ...]
 
 
-def begin(case: bytes, incident_id: bytes, state: str) -> Life:
-    """Return the life of an incident as it was reported."""
-    return Life(case, {incident_id: Version(state)}, frozenset({incident_id}), incident_id)
+def begin(case: bytes, incident_id: bytes, state: str, scope: str = HUB) -> Life:
+    """Return the life of an incident as it was reported, or of a referral as it was made."""
+    return Life(case, {incident_id: Version(state, scope=scope)}, frozenset({incident_id}), incident_id)
 
 
 def follow(life: Life, one: Revision) -> Turn:
@@ -70,8 +93,8 @@ def follow(life: Life, one: Revision) -> Turn:
         raise Quarantines("revision.too_many")
     known = [life.versions[each] for each in one.replaces if each in life.versions]
     version = _MADE[one.kind](known or [life.versions[life.speaks]], one)
-    if one.kind == "IncidentRetracted" and life.heads - set(one.replaces):
-        raise Quarantines("revision.not_newest")
+    if one.kind in LAST and life.heads - set(one.replaces):
+        raise Quarantines(LAST[one.kind])
     speaks = life.speaks in one.replaces
     ended = [each for each in one.replaces if each in life.heads and life.versions[each].shared]
     after = replace(
@@ -85,9 +108,22 @@ def follow(life: Life, one: Revision) -> Turn:
 
 def _amended(before: list[Version], one: Revision) -> Version:
     """Return the version of a correction: verification is as it was in all before, but nobody has examined these facts."""
+    _as_before(before, one)
+    return Version(one.state, (), one.state in SHARED, one.scope)
+
+
+def _given(before: list[Version], one: Revision) -> Version:
+    """Return the version of a consent: verification is as it was in all before, and its steps stand."""
+    assert one.consent, "an event of this kind says when consent was given"
+    _as_before(before, one)
+    if reason := consent.refusal([each.scope for each in before], one.consent):
+        raise Quarantines(reason)
+    return Version(one.state, before[-1].taken, one.state in SHARED, one.scope)
+
+
+def _as_before(before: list[Version], one: Revision) -> None:
     if {each.state for each in before} != {one.state}:
         raise Quarantines("revision.verification_by_amendment")
-    return Version(one.state, (), one.state in SHARED)
 
 
 def _verified(before: list[Version], one: Revision) -> Version:
@@ -96,15 +132,28 @@ def _verified(before: list[Version], one: Revision) -> Version:
     move, step = (newest.state, one.state), (one.step, one.verifier)
     if reason := refusal(newest.taken, move, step):
         raise Quarantines(reason)
-    return Version(one.state, chain(newest.taken, move, step), one.state in SHARED)
+    return Version(one.state, chain(newest.taken, move, step), one.state in SHARED, one.scope)
 
 
 def _retracted(before: list[Version], one: Revision) -> Version:  # noqa: ARG001
     """Return the version of a retraction; what is reported again after it is verified as it was before."""
-    return Version(before[-1].state, (), shared=False)
+    return Version(before[-1].state, (), shared=False, scope=before[-1].scope)
 
 
-_MADE = {"IncidentAmended": _amended, "IncidentVerified": _verified, "IncidentRetracted": _retracted}
+def _followed_up(before: list[Version], one: Revision) -> Version:
+    """Return what is said of a referral from now on; one that is declined goes no further."""
+    if before[-1].state == DECLINED:
+        raise Quarantines("referral.declined")
+    return Version(one.state)
+
+
+_MADE = {
+    "IncidentAmended": _amended,
+    "IncidentVerified": _verified,
+    "IncidentRetracted": _retracted,
+    "ConsentGiven": _given,
+    "ReferralFollowedUp": _followed_up,
+}
 
 
 def pack(lives: Mapping[bytes, Life]) -> bytes:
@@ -119,7 +168,7 @@ def unpack(packed: bytes) -> dict[bytes, Life]:
 
 def _plain(life: Life) -> dict[str, Any]:
     versions = {
-        key.hex(): [one.state, [[step, who.hex()] for step, who in one.taken], one.shared]
+        key.hex(): [one.state, [[step, who.hex()] for step, who in one.taken], one.shared, one.scope]
         for key, one in life.versions.items()
     }
     heads = sorted(each.hex() for each in life.heads)
@@ -128,8 +177,8 @@ def _plain(life: Life) -> dict[str, Any]:
 
 def _life(plain: dict[str, Any]) -> Life:
     versions = {
-        bytes.fromhex(key): Version(state, tuple((step, bytes.fromhex(who)) for step, who in steps), shared)
-        for key, (state, steps, shared) in plain["versions"].items()
+        bytes.fromhex(key): Version(state, tuple((step, bytes.fromhex(who)) for step, who in steps), shared, *scope)
+        for key, (state, steps, shared, *scope) in plain["versions"].items()
     }
     heads = frozenset(map(bytes.fromhex, plain["heads"]))
     return Life(bytes.fromhex(plain["case"]), versions, heads, bytes.fromhex(plain["speaks"]))

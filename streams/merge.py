@@ -1,4 +1,4 @@
-"""merge: accepted incidents and patterns of an area meet, and each regional hub receives what belongs to it.
+"""merge: accepted incidents and patterns of an area meet, and each regional hub receives what belongs to it, referrals too.
 
 One lane is one partition of `accepted`. Either side may be late; the union of what a lane puts out is the same for
 any order of arrival and any batching: a link or probable duplicate depends on its two sides alone and is found when
@@ -19,6 +19,7 @@ from streams import held_bytes
 from streams.arrivals import (
     ENDINGS,
     PATTERNS,
+    REFERRALS,
     REVISIONS,
     WITHDRAWALS,
     Arrived,
@@ -135,18 +136,21 @@ def _sum(batch: Batch, name: str) -> int:
 def _counts(records: Records, batch: Batch, news: News) -> dict[str, int]:
     """Count the records by what became of them; `outside` is an area that no region has any more.
 
-    `withdrawn` are incidents and versions taken out, `ended` versions that are no longer current, `elsewhere` those to be
+    `withdrawn` are incidents, versions and referrals taken out, `ended` those that are no longer current, `elsewhere` those to be
     taken out or ended that this lane does not hold, or no longer; `tombstones` have no value.
     """
     homeless = np.logical_not(news.homes.any(axis=1))
     outside = sum(int(homeless[each.areas[each.rows]].sum()) for each in (*news.incidents, *news.patterns))
-    revised = [each for each in news.incidents if each.release.name == REVISIONS]
-    revisions, incidents, patterns = (_new(each, homeless) for each in (revised, news.incidents, news.patterns))
+    further = [[each for each in news.incidents if each.release.name == name] for name in (REVISIONS, REFERRALS)]
+    revisions, referrals, incidents, patterns = (
+        _new(each, homeless) for each in (*further, news.incidents, news.patterns)
+    )
     letting_go = _sum(batch, WITHDRAWALS) + _sum(batch, ENDINGS)
     known = incidents + patterns + outside + letting_go + len(batch.refused) + batch.tombstones
     counts = {
-        "incidents": incidents - revisions,
+        "incidents": incidents - revisions - referrals,
         "revisions": revisions,
+        "referrals": referrals,
         "patterns": patterns,
         "outside": outside,
         "withdrawn": len(news.gone),

@@ -3,8 +3,9 @@
 One lane is one node's topic, `raw.<node>`. The walk: unframe, decode the envelope (`envelopes`), see each number once
 (`dedupe`), open and decode the body and judge it by the rules (`bodies`), send it on by area (`accepted`), follow what
 revises an incident (`revisions`), and say which incidents a withdrawn consent takes out (`withdrawals`).
-Each record has one outcome: accepted, revised, waiting (for what it revises), repeated, quarantined, withdrawn (its case's
-consent was taken back before), or consent_withdrawn. Repeated is decided first, so a refused event that comes again is not refused again.
+Each record has one outcome: accepted (a referral too), revised, waiting (for what it follows), repeated, quarantined,
+withdrawn (its case's consent was taken back before), or consent_withdrawn. Repeated is decided first, so a refused event that
+comes again is not refused again.
 """
 
 from dataclasses import dataclass
@@ -21,15 +22,18 @@ from streams.accepted import incident_output, pattern_output
 from streams.base import Outcome, Output, Records
 from streams.bodies import Judged, Opener, incidents, patterns, sealed
 from streams.dedupe import FAR, FORKED, NEW, REPEATED, Hashes, Verdicts
-from streams.envelopes import INCIDENT, PATTERN, REVISIONS, WITHDRAWAL, Envelopes
+from streams.envelopes import FOLLOWING, INCIDENT, PATTERN, WITHDRAWAL, Envelopes
 from streams.names import Longs
 from streams.quarantine import TOPIC as QUARANTINE
 from streams.quarantine import failed, quarantined
+from streams.referrals import CONTRACTS as REFERRALS
 from streams.refined import REF_BYTES, Changed, Refined
-from streams.reported import Reported, States
+from streams.reported import Reported, States, coded
 from streams.revised import revised_output
 from streams.revisions import Past, Revised, Sent, needed, revise
 from streams.withdrawals import named, withdrawn_output
+
+STATED = ("verification", "sharing_scope")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +93,7 @@ class Refine:
         withdrawing = new[(found.kind[new] == WITHDRAWAL) & found.has_case[new]]
         since = _withdrawals(state, found, withdrawing)
         good = new[~found.refused[new]]
-        shared = good[np.isin(found.kind[good], (INCIDENT, *REVISIONS))]
+        shared = good[np.isin(found.kind[good], (INCIDENT, *FOLLOWING))]
         late = _withdrawn(found, shared, since)
         timely = shared[~late]
         accepted = incidents(found, timely[found.kind[timely] == INCIDENT], keyring, self._opened)
@@ -109,11 +113,14 @@ class Refine:
         for sent in filter(None, (waited, now)):
             outputs += self._quarantined(sent)
         refused = records.offsets[found.refused].tolist()
+        came = [
+            one.revision.kind in REFERRALS
+            for one in revised.followed.values()
+            if one.event.sent is now and one.event.offset not in revised.waiting
+        ]
         counts = {
-            "accepted": sum(len(each.rows) for each in (*accepted, *observed)),
-            "revised": sum(
-                one.event.sent is now for one in revised.followed.values() if one.event.offset not in revised.waiting
-            ),
+            "accepted": sum(len(each.rows) for each in (*accepted, *observed)) + came.count(True),
+            "revised": came.count(False),
             "waiting": len(revised.waiting),
             "repeated": int((verdicts == REPEATED).sum()),
             "quarantined": sum(offset not in revised.waiting for offset in refused),
@@ -163,10 +170,11 @@ class Refine:
 
 
 def _states(found: Envelopes, accepted: list[Judged]) -> States:
-    """Return the state of verification that the batch's reports have, uint8[n] by record; 0, pending, for all others."""
+    """Return the states that the batch's reports have, uint8[n] by record; 0 for all others."""
     states = np.zeros(len(found.good), np.uint8)
     for each in accepted:
-        states[each.records] = each.columns.ints("incident.verification")[each.rows]
+        verification, scope = (each.columns.ints(f"incident.{name}")[each.rows] for name in STATED)
+        states[each.records] = coded(verification, scope)
     return states
 
 

@@ -1,6 +1,6 @@
 """What a lane of refine remembers of its node, in bytes and back.
 
-That are the numbers seen, the cases withdrawn, how reports were verified when they came, the lives of the incidents that
+That are the numbers seen, the cases withdrawn, how reports were verified and for whom when they came, the lives of the incidents that
 were revised, and the revisions that wait.
 """
 
@@ -37,7 +37,7 @@ class Changed:
 class Refined:
     """`seen` are the node's numbers, `withdrawn` the case references whose consent was taken back.
 
-    `reported` says how reports were verified when they came, `lives` has the incidents that were revised, `waiting` the
+    `reported` says how reports were verified and for whom when they came, `lives` has the incidents that were revised, `waiting` the
     revisions that wait, by offset.
     """
 

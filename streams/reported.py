@@ -1,4 +1,4 @@
-"""In which state of verification reports came: those alone that were not pending, which most are."""
+"""In which state of verification and for which audience reports came: those alone that were not pending, or for more than the hub."""
 
 from dataclasses import dataclass, field
 
@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from streams.dedupe import Longs
 
 States = NDArray[np.uint8]
+"""An index in `Verification`, and above its four bits one in `SharingScope`."""
+SCOPE = 4
 Part = tuple[Longs, States]
 
 
 @dataclass
 class Reported:
-    """Numbers int64[k] with their states uint8[k], indexes in `Verification`, never 0.
+    """Numbers int64[k] with their states uint8[k], never 0.
 
     `parts` are in order, each longer than twice the next, for whoever asks; `fresh` are as they came, which costs nothing.
     """
@@ -28,7 +30,7 @@ class Reported:
             self.fresh.append((numbers[kept], states[kept]))
 
     def of(self, numbers: Longs) -> States:
-        """Return the state of each, uint8[n]; 0, pending, for one that is not known."""
+        """Return the state of each, uint8[n]; 0, pending and for the hub, for one that is not known."""
         if self.fresh:
             self.parts.append(_joined(self.fresh))
             self.fresh = []
@@ -39,6 +41,16 @@ class Reported:
             at = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
             found |= np.where(known[at] == numbers, states[at], 0).astype(np.uint8)
         return found
+
+
+def coded(verifications: Longs, scopes: Longs) -> States:
+    """Return states of verification and audiences, indexes int64[n] each, as one byte, uint8[n]."""
+    return (verifications | scopes << SCOPE).astype(np.uint8)
+
+
+def told(state: int) -> tuple[int, int]:
+    """Return the state of verification and the audience that a byte holds, as indexes."""
+    return state & (1 << SCOPE) - 1, state >> SCOPE
 
 
 def _joined(parts: list[Part]) -> Part:

@@ -1,4 +1,4 @@
-"""What revisions come to, on its way to `accepted`.
+"""What revisions and referrals come to, on its way to `accepted`.
 
 A version goes to its area as a whole. What it ends is told to every partition, as a withdrawal is: the area of the version
 before is sealed, and may be another one.
@@ -18,43 +18,55 @@ from streams.base import Output
 from streams.bodies import Judged
 from streams.envelopes import Envelopes
 from streams.match import QUARTERLY, last_days
-from streams.revisions import Followed, Revised
+from streams.referrals import FOLLOWED_UP, referral_output
+from streams.revisions import Followed, Revised, Sent
 
 FOUND = {"not_in_scope": "out_of_scope"}  # a state of verification, as the ending that it means
+CHANGES = {"IncidentAmended": "amended", "IncidentVerified": "verified", "ConsentGiven": "consent_given"}
 
 
 def revised_output(revised: Revised, node: str, count: int) -> list[Output]:
-    """Return a RevisionAccepted for each version that the regions are to have, then a VersionEnded for each that ends."""
+    """Return a record for each version that the regions are to have and for each referral, then one for each that ends."""
     versions = [
         revision_output(found, judged, _of_versions(judged, chosen), node, count)
         for found, judged, chosen in _shared(revised)
     ]
-    return [*versions, *_ended_output(revised, node, count)]
+    referrals = [
+        referral_output(sent.found, _of(each, chosen), node, count)
+        for sent, each in revised.referred
+        if (chosen := _followed(revised, sent, each))
+    ]
+    return [*versions, *referrals, *_ended_output(revised, node, count)]
 
 
 def _shared(revised: Revised) -> Iterator[tuple[Envelopes, Judged, list[Followed]]]:
     """Yield, release by release, the versions that the regions are to have."""
     for sent, each in revised.judged:
-        offsets = sent.records.offsets[each.records].tolist()
-        some = [revised.followed[offset] for offset in offsets if offset in revised.followed]
-        chosen = [one for one in some if one.revision.state in SHARED]
+        chosen = [one for one in _followed(revised, sent, each) if one.revision.state in SHARED]
         if chosen:
-            rows, places = (
-                np.array([getattr(one.event, name) for one in chosen], np.int64) for name in ("row", "place")
-            )
-            yield sent.found, Judged(each.release, each.columns, rows, places), chosen
+            yield sent.found, _of(each, chosen), chosen
+
+
+def _followed(revised: Revised, sent: Sent, judged: Judged) -> list[Followed]:
+    """Return those of some bodies that were allowed."""
+    offsets = sent.records.offsets[judged.records].tolist()
+    return [revised.followed[offset] for offset in offsets if offset in revised.followed]
+
+
+def _of(judged: Judged, chosen: list[Followed]) -> Judged:
+    rows, places = (np.array([getattr(one.event, name) for one in chosen], np.int64) for name in ("row", "place"))
+    return Judged(judged.release, judged.columns, rows, places)
 
 
 def _of_versions(judged: Judged, chosen: list[Followed]) -> dict[str, Part]:
     """Return what a version has beside an incident."""
     columns, rows = judged.columns, judged.rows
-    verified = judged.release.name == "IncidentVerified"
     values: dict[str, Part] = {
         "incident_id": part(columns, "incident_id", rows),
         "current": np.array([one.turn.speaks for one in chosen], np.int64),
-        "change": "verified" if verified else "amended",
+        "change": CHANGES[judged.release.name],
     }
-    if not verified:
+    if judged.release.name != "IncidentVerified":
         return {**values, "step": "unspecified", "verified_on": None, "late_verification": False}
     days = columns.ints("verified_on")[rows]
     happened = last_days(columns.ints("incident.occurred_on")[rows], columns.ints("incident.date_precision")[rows])
@@ -86,7 +98,9 @@ def _ending(one: Followed) -> str:
     """Return what an event means to the version that it ends."""
     if one.revision.kind == "IncidentRetracted":
         return one.event.text("reason")
+    if one.revision.kind == FOLLOWED_UP:
+        return "followed_up"
     state = one.revision.state
     if state not in SHARED:
         return FOUND.get(state, state)
-    return "amended" if one.revision.kind == "IncidentAmended" else "verified"
+    return CHANGES[one.revision.kind]

@@ -1,4 +1,4 @@
-"""Events that revise an incident: read, judged, and followed through the incident's life, in their order.
+"""Events that revise an incident or are about a referral: read, judged, and followed through its life, in their order.
 
 One that comes before a version that it follows waits for it; the event that brings the last that it needs releases it. So
 what becomes of it does not depend on how the log is cut into batches, nor on which of both came first.
@@ -7,30 +7,32 @@ what becomes of it does not depend on how the log is cut into batches, nor on wh
 from collections import ChainMap, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias, cast
 
 import numpy as np
 
 from schemas.columns import Columns, compile  # noqa: A004
+from schemas.consent import Consent
 from schemas.errors import Quarantines
 from schemas.keyring import Keyring
 from schemas.lifecycle import ID, entries
 from schemas.limits import NUMBERS
 from schemas.released import latest
-from streams import dedupe
+from streams import dedupe, referrals
 from streams.base import Records
-from streams.bodies import Judged, Opener, incidents, read
+from streams.bodies import Judged, Opener, day, incidents, read
 from streams.dedupe import FAR, FORKED, NEW, REPEATED, Hashes, Verdicts
-from streams.envelopes import RETRACTION, Envelopes
+from streams.envelopes import REFERRALS, RETRACTION, Envelopes
 from streams.lives import NOBODY, Kind, Life, Revision, Turn, begin, follow
 from streams.names import Longs
 from streams.refined import Refined
-from streams.reported import States
+from streams.reported import States, told
 from streams.waiting import MOST, Waits
 
 REPLACED = 64  # versions that one event may take the place of
-VERSIONS: tuple[Kind, ...] = ("IncidentAmended", "IncidentVerified")
+VERSIONS: tuple[Kind, ...] = ("IncidentAmended", "IncidentVerified", "ConsentGiven")
 RETRACTIONS: tuple[Kind, ...] = ("IncidentRetracted",)
 Known: TypeAlias = Callable[[Longs, Hashes, int], Verdicts]
 
@@ -52,7 +54,7 @@ class Past:
 
 @dataclass(frozen=True, eq=False)
 class Sent:
-    """Records of a node with their envelopes, and the rows of them that revise an incident."""
+    """Records of a node with their envelopes, and the rows of them that revise an incident or are about a referral."""
 
     records: Records
     found: Envelopes
@@ -78,9 +80,17 @@ class Event:
         known = name in self.columns.layout.columns
         return self.columns.symbols(name)[int(self.columns.ints(name)[self.row])] if known else ""
 
+    def day(self, name: str) -> date:
+        """Return a date, or the day of a time."""
+        return day(self.columns, self.row, name)
+
     def octets(self, name: str) -> bytes:
         """Return a field of bytes."""
         return self.columns.octets(self.row, self.columns.spans(name))
+
+    def named(self, what: str) -> tuple[bytes, int]:
+        """Return id and number of the event that reported an `incident` or made a `referral`."""
+        return self.octets(f"{what}_id"), int(self.columns.ints(f"{what}_number")[self.row])
 
     def enclosed(self, name: str) -> bytes:
         """Return an id of its envelope: `event` or `case`."""
@@ -101,11 +111,13 @@ class Followed:
 class Revised:
     """What the revisions of a batch come to.
 
-    `followed` by offset, bodies `judged`, the `lives` that changed, what is `waiting` anew, and which offsets wait no longer.
+    `followed` by offset, bodies `judged` and those about referrals, `referred`, the `lives` that changed, what is `waiting`
+    anew, and which offsets wait no longer.
     """
 
     followed: dict[int, Followed] = field(default_factory=dict)
     judged: list[tuple[Sent, Judged]] = field(default_factory=list)
+    referred: list[tuple[Sent, Judged]] = field(default_factory=list)
     lives: dict[bytes, Life] = field(default_factory=dict)
     waiting: dict[int, Waits] = field(default_factory=dict)
     released: set[int] = field(default_factory=set)
@@ -149,14 +161,23 @@ def lacking(state: Refined, waits: Waits) -> tuple[int, ...]:
 def _events(sent: Sent, keyring: Keyring, opened: Opener, revised: Revised) -> Iterator[Event]:
     """Yield the events whose bodies can be read and break no rule."""
     found = sent.found
-    retracting = found.kind[sent.rows] == RETRACTION
-    for each in incidents(found, sent.rows[~retracting], keyring, opened, VERSIONS):
+    kinds = found.kind[sent.rows]
+    retracting, referring = kinds == RETRACTION, np.isin(kinds, REFERRALS)
+    for each in incidents(found, sent.rows[~retracting & ~referring], keyring, opened, VERSIONS):
         revised.judged.append((sent, each))
         for row, place in zip(each.rows.tolist(), each.records.tolist(), strict=True):
             yield Event(sent, place, each.columns, row)
     for places, columns in read(found, sent.rows[retracting], keyring, opened, RETRACTIONS):
-        for row in np.flatnonzero(~found.refused[places]).tolist():
-            yield Event(sent, int(places[row]), columns, row)
+        yield from _readable(sent, places, columns)
+    for places, columns in read(found, sent.rows[referring], keyring, opened, referrals.CONTRACTS):
+        rows = np.arange(len(places))
+        revised.referred.append((sent, Judged(columns.layout.release, columns, rows, places)))
+        yield from _readable(sent, places, columns)
+
+
+def _readable(sent: Sent, places: Longs, columns: Columns) -> Iterator[Event]:
+    for row in np.flatnonzero(~sent.found.refused[places]).tolist():
+        yield Event(sent, int(places[row]), columns, row)
 
 
 def _moments(now: Sent, new: Longs, past: Past, waits: Mapping[int, Waits]) -> Longs:
@@ -238,32 +259,41 @@ class _Course:
     def _settle(self, event: Event, verdict: int) -> None:
         """Follow an event that can be followed; refuse it where what it follows is not there, or it is not allowed."""
         try:
-            incident_id, one = _revision(event, self.waits[event.offset], verdict)
-            turn = follow(self._life(event, incident_id), one)
+            key, one = _revision(event, self.waits[event.offset], verdict)
+            life = self._life(event, key, one)
+            turn = Turn(life, speaks=True, ended=()) if one.kind == referrals.MADE else follow(life, one)
         except Quarantines as refusal:
             event.sent.found.add(event.place, [refusal.reason])
         else:
-            self.revised.lives[incident_id] = turn.life
+            self.revised.lives[key] = turn.life
             self.revised.followed[event.offset] = Followed(event, one, turn)
 
-    def _life(self, event: Event, incident_id: bytes) -> Life:
-        """Return the life that an event goes on with; Quarantines where the incident is another case's."""
-        case = self.waits[event.offset].case
-        life = ChainMap(self.revised.lives, self.past.lives).get(incident_id)
+    def _life(self, event: Event, key: bytes, one: Revision) -> Life:
+        """Return the life that an event goes on with, or begins; Quarantines where the incident is another case's."""
+        case, lives = self.waits[event.offset].case, ChainMap(self.revised.lives, self.past.lives)
+        incident, life = lives.get(event.octets("incident_id")), lives.get(key)
+        referring = one.kind in referrals.CONTRACTS
+        if any(each and each.case != case for each in (incident, life)):
+            raise Quarantines("revision.other_incident")
+        if one.kind == referrals.MADE:
+            return begin(case, key, one.state)
+        if referring and not (life and life.of_referral):
+            raise Quarantines("referral.unknown")
+        if life and life.of_referral != referring:
+            raise Quarantines("revision.other_incident")
         if life is None:
             number = event.columns.ints("incident_number")[[event.row]]
-            return begin(case, incident_id, _states()[int(self.past.reported(number)[0])])
-        if life.case != case:
-            raise Quarantines("revision.other_incident")
+            return begin(case, key, *_reported(int(self.past.reported(number)[0])))
         return life
 
 
 def _waits(event: Event) -> Waits:
-    """Return an event as one that waits for all that it names; for nothing where it names no version."""
-    named = (event.octets("incident_id"), int(event.columns.ints("incident_number")[event.row]))
-    replaced = _replaced(event)
+    """Return an event as one that waits for all that it names; for nothing where it names no version that it has to."""
+    kind, named = event.columns.layout.release.name, [event.named("incident")]
+    replaced = _replaced(event) if kind != referrals.MADE else ()
+    named += [event.named("referral")] if kind == referrals.FOLLOWED_UP else []
     number, value = int(event.sent.found.sequence[event.place]), event.sent.records.values.item(event.place)
-    needs = (named, *replaced) if replaced else ()
+    needs = (*named, *replaced) if replaced or kind == referrals.MADE else ()
     return Waits(event.offset, number, event.enclosed("event"), event.enclosed("case"), needs, value)
 
 
@@ -284,11 +314,13 @@ def _replaced(event: Event) -> Sequence[tuple[bytes, int]]:
 
 
 def _revision(event: Event, waits: Waits, verdict: int) -> tuple[bytes, Revision]:
-    """Return which incident an event is about, and the event; Quarantines where it names no version, or one not there."""
+    """Return whose life an event goes on with, and the event; Quarantines where it names no version, or one not there."""
     if not waits.needs:
         raise Quarantines("revision.replaces")
     if verdict != REPEATED:
         raise Quarantines("revision.unknown_version")
+    if event.columns.layout.release.name in referrals.CONTRACTS:
+        return _about_referral(event, waits)
     (incident_id, _), *replaced = waits.needs
     return incident_id, Revision(
         cast(Kind, event.columns.layout.release.name),
@@ -297,8 +329,30 @@ def _revision(event: Event, waits: Waits, verdict: int) -> tuple[bytes, Revision
         event.text("incident.verification"),
         event.text("step") or "unspecified",
         event.octets("verifier") if "verifier" in event.columns.layout.columns else NOBODY,
+        event.text("incident.sharing_scope"),
+        _consent(event),
     )
 
 
-def _states() -> tuple[str, ...]:
-    return compile(latest("Incident")).columns["verification"].symbols
+def _about_referral(event: Event, waits: Waits) -> tuple[bytes, Revision]:
+    """Return the id of a referral, and what an event says of it; Quarantines where that cannot be recorded."""
+    outcome = referrals.judged(event.columns, event.row)
+    if event.columns.layout.release.name == referrals.MADE:
+        return waits.event_id, Revision("ReferralMade", waits.event_id, (), outcome)
+    _, (referral_id, _), *replaced = waits.needs
+    ids = tuple(event_id for event_id, _ in replaced)
+    return referral_id, Revision("ReferralFollowedUp", waits.event_id, ids, outcome)
+
+
+def _consent(event: Event) -> Consent | None:
+    """Return what an event says of a consent, None where it is about none."""
+    if "given_on" not in event.columns.layout.columns:
+        return None
+    basis, scope = (event.text(f"incident.sharing_{name}") for name in ("basis", "scope"))
+    return Consent(basis, scope, event.day("given_on"), event.day("incident.occurred_on"), event.day("recorded_at"))
+
+
+def _reported(state: int) -> tuple[str, str]:
+    """Return the state of verification and the audience of a report."""
+    columns, (verification, scope) = compile(latest("Incident")).columns, told(state)
+    return columns["verification"].symbols[verification], columns["sharing_scope"].symbols[scope]

@@ -12,8 +12,9 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.build import Ints as Numbers
 from schemas.build import Part, Spans, encode, part
-from schemas.columns import Blob, compile, offsets_of  # noqa: A004
+from schemas.columns import Blob, Columns, compile, offsets_of  # noqa: A004
 from schemas.jit import kernel
 from schemas.memory import copy
 from schemas.places import region_codes_of, regions
@@ -21,7 +22,7 @@ from schemas.released import latest
 from schemas.unseal import mint_batch
 from schemas.wire import confluent_prefix
 from streams import names
-from streams.arrivals import REVISIONS, Arrived
+from streams.arrivals import REFERRALS, REVISIONS, Arrived
 from streams.base import Output
 from streams.frames import carrier, read_only
 from streams.held import Held
@@ -130,8 +131,7 @@ def share(news: News, secrets: Mapping[str, bytes]) -> tuple[Output, ...]:
     first, count = news.first, news.held.incident_count
     parcels = [_Parcel(r, secret, first, np.zeros((count - first, 16), np.uint8)) for r, secret in secrets.items()]
     for arrived in news.incidents:
-        bring = _revisions if arrived.release.name == REVISIONS else _incidents
-        bring(parcels, arrived, news.homes)
+        _BRING.get(arrived.release.name, _incidents)(parcels, arrived, news.homes)
     for arrived in news.patterns:
         _patterns(parcels, arrived)
     for parcel, within in zip(parcels, news.homes.T, strict=True):
@@ -179,6 +179,39 @@ def _revisions(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_
         }
         order = by_id(versions)
         parcel.put(versions[order], encode(layout, len(rows), values, prefix, order))
+
+
+def _referrals(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_]) -> None:
+    columns, wanted = arrived.columns, homes[arrived.areas[arrived.rows]]
+    for parcel, mine in zip(parcels, wanted.T, strict=True):
+        rows, numbers = arrived.rows[mine], arrived.numbers[mine]
+        if not len(rows):
+            continue
+        versions, incidents, referrals = (
+            mint_batch(parcel.secret, columns.data, columns.spans(f"{name}_id")[rows])
+            for name in ("event", "incident", "referral")
+        )
+        parcel.minted[numbers - parcel.first] = versions
+        followed_up = Numbers(_months(columns, "followed_up_on", rows), columns.valid("referral.followed_up_on")[rows])
+        values: dict[str, Part] = {
+            **{name: part(columns, name, rows) for name in ("node", "area")},
+            **{name: part(columns, f"referral.{name}", rows) for name in ("service", "consented", "outcome")},
+            "referral_id": _fixed(referrals),
+            "version_id": _fixed(versions),
+            "incident_id": _fixed(incidents),
+            "referred_in": _months(columns, "referred_on", rows),
+            "followed_up_in": followed_up,
+        }
+        parcel.add("ReferralShared", versions, values, by_id(versions))
+
+
+_BRING = {REVISIONS: _revisions, REFERRALS: _referrals}
+
+
+def _months(columns: Columns, name: str, rows: Longs) -> Longs:
+    """Return the first day of the month of each date, in days since 1970."""
+    days = columns.ints(f"referral.{name}")[rows].astype("datetime64[D]")
+    return days.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
 
 
 def _patterns(parcels: list[_Parcel], arrived: Arrived) -> None:

@@ -58,7 +58,7 @@ def _merge() -> None:
     stage = Merge({region.code: SECRET for region in regions()})
     events = [
         _blank(name, {"area": regions()[0].areas[0]}, confluent_prefix(latest(name))).item(0)
-        for name in ("PatternAccepted", "IncidentAccepted", "RevisionAccepted", "VersionEnded")
+        for name in ("PatternAccepted", "IncidentAccepted", "RevisionAccepted", "ReferralAccepted", "VersionEnded")
     ]
     state, _ = stage.step(stage.empty("accepted-0"), _records("accepted", events))
     held_bytes.undo(state, held_bytes.NOTHING)

@@ -66,6 +66,7 @@ class Incident:
     primary: int = 1
     credibility: int = 3
     deaths: int = 0
+    scope: int = 0
 
     @property
     def area(self) -> str:
@@ -77,7 +78,7 @@ class Incident:
         parts += [zigzag(count) for count in self.counts] + [zigzag(self.deaths)]
         parts += [zigzag(self.category), nullable(self.party), zigzag(2), b"\x00", b"\x00"]
         parts += [zigzag(self.verification), zigzag(self.primary), zigzag(1), b"\x00", zigzag(1), zigzag(1)]
-        parts += [zigzag(self.credibility), b"\x00", b"\x00"]
+        parts += [zigzag(self.credibility), b"\x00", zigzag(self.scope)]
         return b"".join(parts)
 
 

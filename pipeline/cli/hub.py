@@ -52,6 +52,8 @@ def _show(page: dict[str, Any]) -> None:
     if page["quarantined"]:
         console.print(_reasons(page["quarantined"]))
     console.print(_regions(page["regions"]))
+    if any(region["referrals"] for region in page["regions"]):
+        console.print(_referrals(page["regions"]))
     for region in page["regions"]:
         if region["counts"]:
             console.print(counts(region))
@@ -127,6 +129,15 @@ def _regions(regions: list[dict[str, Any]]) -> Any:
         numbers = (_few(region[name]) for name in ("links", "probable_duplicates"))
         cells = (*incidents, *revised, str(region["patterns"]), *numbers, str(len(region["cross_border"])))
         table.add_row(region["region"], *cells)
+    return table
+
+
+def _referrals(regions: list[dict[str, Any]]) -> Any:
+    """Return the table of referrals that survivors agreed to, by service."""
+    table = _table("Referrals, by service", "region", "service", "referrals")
+    for region in regions:
+        for service, number in region["referrals"].items():
+            table.add_row(region["region"], service, _few(number))
     return table
 
 

@@ -20,8 +20,8 @@ def ledger() -> None:
 def waiting(data: Path | None, as_line: bool) -> None:
     """Name the events that wait, and for which events of their node.
 
-    An amendment, a verification or a retraction that comes before what it revises waits for it; that releases it, and
-    nothing else does. Exit status: 0, whether any waits or none.
+    What amends, verifies, shares further, retracts or refers, and comes before what it follows, waits for it; that
+    releases it, and nothing else does. Exit status: 0, whether any waits or none.
     """
     from pipeline.hub.completeness import fold
     from pipeline.keyrings import endpoint, ledger_key

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from pipeline.cli.options import DATA, JSON, NODE, agreed
-from pipeline.cli.revisions import amend, case, retract, verify
+from pipeline.cli.referrals import refer
+from pipeline.cli.revisions import amend, case, grant, retract, verify
 from pipeline.settings import default_data
 from schemas.errors import BadInput
 
@@ -33,10 +34,10 @@ class Part(click.ParamType):
 
 @click.group()
 def node() -> None:
-    """Run a mission node: init, import, amend, verify, retract, withdraw, case, status, sync."""
+    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, case, status, sync."""
 
 
-for command in (amend, verify, retract, case):
+for command in (amend, verify, grant, refer, retract, case):
     node.add_command(command)
 
 

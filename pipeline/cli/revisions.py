@@ -1,4 +1,4 @@
-"""`tocsin node amend`, `verify`, `retract` and `case`: an incident goes on after its report."""
+"""`tocsin node amend`, `verify`, `grant`, `retract` and `case`: an incident goes on after its report."""
 
 import json
 import sys
@@ -12,6 +12,7 @@ import click
 
 from pipeline.cli.options import DATA, JSON, NODE, agreed
 from pipeline.settings import default_data
+from schemas.consent import scopes
 from schemas.errors import BadInput
 from schemas.lifecycle import reasons, states, steps
 
@@ -22,7 +23,12 @@ SEEN = click.option(
     type=NUMBER,
     help="Replace only this version, the one that you had before you [default: all newest].",
 )
-DOES = {"amended": "amends", "verified": "verifies", "retracted": "retracts"}
+DOES = {
+    "amended": "amends",
+    "verified": "verifies",
+    "consent_given": "records consent to share",
+    "retracted": "retracts",
+}
 
 
 class Day(click.ParamType):
@@ -64,8 +70,9 @@ def named(command: Callable[..., Any]) -> Callable[..., Any]:
 def amend(settings: tuple[str, ...], seen: tuple[int, ...], as_json: bool, **which: Any) -> None:
     """Correct or complete an incident that was reported: it gets a further version.
 
-    Fields are those of schemas/avro/v1/Incident.avsc; those of verification are moved by `tocsin node verify` only. Where
-    two versions are in conflict, this ends the conflict: what is not set stays as the newer of them has it.
+    Fields are those of schemas/avro/v1/Incident.avsc; those of verification are moved by `tocsin node verify` only, and an
+    audience by consent is made wider by `tocsin node grant` only. Where two versions are in conflict, this ends the
+    conflict: what is not set stays as the newer of them has it.
     """
     from pipeline.node import facts, revising
 
@@ -107,6 +114,27 @@ def verify(
 
     decision = revising.Decision(state, step, by or _asked(), on, primary, secondary, eyewitness)
     _revise(which, as_json, lambda node, journal, number: revising.verify(node, journal, number, decision, seen))
+
+
+@click.command(
+    epilog="Examples: `tocsin node grant --event 12 --scope headquarters --on 2026-03-31`; "
+    "`tocsin node grant cases.csv --row 3 --scope public`. Then `tocsin node sync`."
+)
+@named
+@click.option(
+    "--scope", required=True, type=click.Choice(scopes()), help="The widest audience; each includes those before it."
+)
+@click.option("--on", type=Day(), help="Day on which she gave it [default: today, UTC].")
+@SEEN
+def grant(scope: str, on: date | None, seen: tuple[int, ...], as_json: bool, **which: Any) -> None:
+    """Record a survivor's consent to share an incident: with its hub, with Headquarters as well, with the public as well.
+
+    What was reported has the audience that its report says. Consent is taken back by `tocsin node withdraw`; a narrower
+    audience is refused here.
+    """
+    from pipeline.node import revising
+
+    _revise(which, as_json, lambda node, journal, number: revising.grant(node, journal, number, scope, on, seen))
 
 
 @click.command(epilog="Example: `tocsin node retract --event 12 --reason duplicate`. Then `tocsin node sync`.")
@@ -158,15 +186,20 @@ def _asked() -> str:
 
 def _revise(which: dict[str, Any], as_json: bool, revise: Callable[[Any, Any, int], Any]) -> None:
     """Record what changes one incident, and say what it did."""
+    code, done = recorded(which, revise)
+    _say(done)
+    if as_json:
+        line = {**asdict(done), "set": list(done.set)}
+        click.echo(json.dumps({"node": code, **line}))
+
+
+def recorded(which: dict[str, Any], record: Callable[[Any, Any, int], Any]) -> tuple[str, Any]:
+    """Record something about the incident that was named; return the node's code and what `record` gives."""
     from pipeline.node import sent
 
     found = _node(which)
     with sent.open_journal(found) as journal:
-        done = revise(found, journal, _number(found, journal, which))
-    _say(done)
-    if as_json:
-        line = {**asdict(done), "set": list(done.set)}
-        click.echo(json.dumps({"node": found.code, **line}))
+        return found.code, record(found, journal, _number(found, journal, which))
 
 
 def _node(which: dict[str, Any]) -> Any:
@@ -214,12 +247,14 @@ def _say(done: Any) -> None:
             f"It is in conflict with event {listed(done.conflicts)}: look at both by "
             f"`tocsin node case --event {done.event}`; a change without --seen ends the conflict."
         )
+    for warning in done.warnings:
+        click.echo(warning)
     click.echo("Now send it: tocsin node sync")
 
 
 def _what(line: Any) -> str:
     details = f": {', '.join(line.details)}" if line.details else ""
-    return f"{line.change}{details}{'; refused by the hub' if line.refused else ''}"
+    return f"{line.change.replace('_', ' ')}{details}{'; refused by the hub' if line.refused else ''}"
 
 
 def _value(value: Any) -> str:

@@ -73,9 +73,12 @@ def _lines(story: dict[str, Any]) -> Iterator[str]:
 
 
 def _standing(hub: dict[str, Any]) -> str:
-    of = f"a version of {hub['incident']}, " if "incident" in hub else ""
+    what = f"about referral {hub['referral']} of" if "referral" in hub else "a version of"
+    of = f"{what} {hub['incident']}, " if "incident" in hub else ""
     if "closed" in hub:
         return f"{of}until {hub['closed']['on']}: {hub['closed']['ending']}"
+    if "referral" in hub:
+        return f"{of}as it was said last"
     return f"{of}{len(hub['linked_to'])} links, {len(hub['probable_duplicates'])} probable duplicates"
 
 

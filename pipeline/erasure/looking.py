@@ -9,18 +9,19 @@ from numpy.typing import NDArray
 from schemas.columns import Columns
 from schemas.errors import Stops
 from sinks.decoding import decoded
-from streams.arrivals import ENDINGS, INCIDENTS, PATTERNS, REVISIONS, WITHDRAWALS, ids_of
+from streams.arrivals import ENDINGS, INCIDENTS, PATTERNS, REFERRALS, REVISIONS, WITHDRAWALS, ids_of
 from streams.base import Records
 from streams.client import Broker
 from streams.topiclog import follow
 
 ACCEPTED: Mapping[str, tuple[str, ...]] = {
     INCIDENTS: ("event_id",),
-    REVISIONS: ("event_id", "incident_id"),
+    **dict.fromkeys((REVISIONS, REFERRALS), ("event_id", "incident_id")),
     **dict.fromkeys((PATTERNS, ENDINGS, WITHDRAWALS), ()),
 }
 HUB: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("IncidentShared", "RevisionShared", "VersionClosed", "PatternLinked"), ("incident_id",)),
+    **dict.fromkeys(("IncidentShared", "RevisionShared", "ReferralShared"), ("incident_id",)),
+    **dict.fromkeys(("VersionClosed", "PatternLinked"), ("incident_id",)),
     "ProbableDuplicate": ("first_id", "second_id"),
     **dict.fromkeys(("PatternShared", "IncidentRemoved"), ()),
 }

@@ -1,6 +1,6 @@
 """What a hub knows, on one page: is it complete, what became of the records, what the tables hold.
 
-No number of incidents below the threshold is in it: the table of counts is rolled up until it is safe, and a total
+No number of incidents or referrals below the threshold is in it: the table of counts is rolled up until it is safe, and a total
 below the threshold is given as None, to be shown as "fewer than 5". Verified and unverified stand apart.
 """
 
@@ -67,6 +67,10 @@ def region_page(store: Store, region: str) -> dict[str, Any]:
         },
         "revised": safe_count(incidents["version_id"].count()),
         "in_conflict": safe_count(versions.filter("conflict", pl.col("ended_on").is_null())["incident_id"].n_unique()),
+        "referrals": {
+            service: safe_count(n)
+            for service, n in frames["referrals"].filter("consented").group_by("service").len().sort("service").rows()
+        },
         "patterns": len(frames["patterns"]),
         "links": safe_count(len(frames["links"])),
         "linked_incidents": safe_count(frames["links"]["incident_id"].n_unique()),

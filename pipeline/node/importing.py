@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from pipeline.node.importers.insecurity_insight import InsecurityInsight
 from pipeline.node.importers.svac import Svac
 from pipeline.node.importers.table import Table
 from pipeline.node.node import Node
-from pipeline.node.record import Recorder, now
+from pipeline.node.record import Recorder, now, today
 from schemas.codes import reasons
 from schemas.codes import sentence as sentence_of_code
 from schemas.errors import BadInput, Quarantines
@@ -93,12 +92,16 @@ def sentence_or_code(code: str, lang: str) -> str:
         return code
 
 
+def not_recorded(code: str, lang: str) -> BadInput:
+    """Return the refusal of what a person wants to record, with the reason's sentence."""
+    return BadInput(f"Nothing was recorded: {sentence(code, lang)}")
+
+
 def broken(record: Literal["incident", "pattern"], facts: Mapping[str, Any]) -> list[str]:
     """Return the codes of the rules that refuse the facts of an incident or a pattern recorded today."""
     from quality.one import broken
 
-    today = datetime.fromtimestamp(now() / 1000, UTC).date()
-    return broken(record, {**facts, "recorded_on": today}, "refuse")
+    return broken(record, {**facts, "recorded_on": today()}, "refuse")
 
 
 def _part(rows: Iterator[Row | Reject], part: tuple[int, int]) -> Iterator[Row | Reject]:

@@ -4,6 +4,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +27,11 @@ ABOUT_NO_CASE = frozenset({
 def now() -> int:
     """Return the time, UTC milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def today() -> date:
+    """Return the day, UTC."""
+    return datetime.fromtimestamp(now() / 1000, UTC).date()
 
 
 class Ids:

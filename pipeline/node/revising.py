@@ -1,4 +1,4 @@
-"""An incident goes on after its report: it is amended, verified, retracted. Each is one event under its case's key.
+"""An incident goes on after its report: it is amended, verified, shared further, retracted. Each is one event under its case's key.
 
 An event names the versions that it takes the place of: all newest ones, or those that its author had seen. Two that take
 the place of the same version are in conflict, which a later event ends that takes the place of both.
@@ -7,17 +7,18 @@ the place of the same version are in conflict, which a later event ends that tak
 import hashlib
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from typing import Any
 
 from pipeline.node import facts, versions
-from pipeline.node.importing import broken, sentence
+from pipeline.node.importing import broken, not_recorded, sentence
 from pipeline.node.journal import Journal
 from pipeline.node.node import Node
-from pipeline.node.record import Recorder, now
-from pipeline.node.versions import AMENDED, RETRACTED, VERIFIED, Event, History
-from schemas import codes, lifecycle
+from pipeline.node.record import Recorder, today
+from pipeline.node.versions import AMENDED, CHANGES, GIVEN, RETRACTED, VERIFIED, Event, History
+from schemas import consent, lifecycle
+from schemas.consent import Consent
 from schemas.errors import BadInput
 
 VERIFIER = 8
@@ -25,11 +26,11 @@ VERIFIER = 8
 
 @dataclass(frozen=True)
 class Revised:
-    """The number of the event, what it did (`amended`, `verified`, `retracted`) to the incident of which report.
+    """The number of the event, what it did (`amended`, `verified`, `consent_given`, `retracted`) to the incident of which report.
 
     `set` are the fields that changed with their values; `replaces`, `resolves` and `conflicts` numbers of versions: those
     it takes the place of, those between which it ends a conflict, those it is in conflict with. `before` is whether that
-    had been done before, so that nothing was recorded.
+    had been done before, so that nothing was recorded. `warnings` are sentences on what the person should make sure of.
     """
 
     event: int
@@ -40,6 +41,7 @@ class Revised:
     resolves: tuple[int, ...] = ()
     conflicts: tuple[int, ...] = ()
     before: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,14 @@ def amend(node: Node, journal: Journal, number: int, changes: Mapping[str, Any],
     """
     history = versions.history(node, journal, number)
     replaced = _replaced(history, seen)
-    if len(states := {version.state for version in replaced}) > 1:
-        raise BadInput(
-            f"Events {listed([version.number for version in replaced])} are in conflict over the state of verification "
-            f"({', '.join(sorted(states))}), which an amendment can't move: end the conflict by `tocsin node verify`."
-        )
+    _one_state(replaced)
     before = replaced[-1].body["incident"]
     after = {**before, **changes}
     fields = facts.changed(before, after)
     if not fields and not _resolved(history, replaced):
         raise BadInput(f"Nothing was recorded: event {replaced[-1].number} has these values already.")
+    if after["sharing_basis"] == consent.BASIS and consent.wider(after["sharing_scope"], _scopes(replaced)):
+        raise not_recorded("consent.not_given", node.lang)
     _check(node, after)
     changed = {name: after[name] for name in fields}
     return _recorded(node, journal, history, replaced, AMENDED, {"incident": after}, changed)
@@ -86,7 +86,7 @@ def verify(node: Node, journal: Journal, number: int, decision: Decision, seen: 
     replaced = _replaced(history, seen)
     base, taken = replaced[-1], (decision.step, verifier(node, decision.by))
     if reason := lifecycle.refusal(history.chain(base.number), (base.state, decision.state), taken):
-        raise BadInput(f"Nothing was recorded: {sentence(reason, node.lang)}")
+        raise not_recorded(reason, node.lang)
     before = base.body["incident"]
     after = {**before, **_examined(decision)}
     _check(node, after)
@@ -94,6 +94,31 @@ def verify(node: Node, journal: Journal, number: int, decision: Decision, seen: 
     changed = {name: after[name] for name in facts.changed(before, after)}
     stated = {"step": decision.step, "verification": decision.state, **changed}
     return _recorded(node, journal, history, replaced, VERIFIED, body, stated)
+
+
+def grant(
+    node: Node, journal: Journal, number: int, scope: str, on: date | None = None, seen: Sequence[int] = ()
+) -> Revised:
+    """Record that a survivor has consented to share an incident with an audience, no narrower than the one before.
+
+    BadInput where that is so already, the audience is narrower, the day is impossible, or a rule refuses.
+    """
+    history = versions.history(node, journal, number)
+    replaced = _replaced(history, seen)
+    _one_state(replaced)
+    before = replaced[-1].body["incident"]
+    after = {**before, "sharing_basis": consent.BASIS, "sharing_scope": scope}
+    given = Consent(consent.BASIS, scope, _day(on), before["occurred_on"], today())
+    if reason := consent.refusal(_scopes(replaced), given):
+        raise not_recorded(reason, node.lang)
+    fields = facts.changed(before, after)
+    if not fields and not _resolved(history, replaced):
+        raise BadInput(f"Nothing was recorded: event {replaced[-1].number} has consent for this audience already.")
+    _check(node, after)
+    changed = {"given_on": given.given_on, **{name: after[name] for name in fields}}
+    done = _recorded(node, journal, history, replaced, GIVEN, {"given_on": given.given_on, "incident": after}, changed)
+    warnings = ("incident.consent_for_public",) if scope == consent.scopes()[-1] else ()
+    return replace(done, warnings=tuple(sentence(code, node.lang) for code in warnings))
 
 
 def retract(
@@ -117,7 +142,7 @@ def retract(
         return Revised(event, "retracted", history.reported.number, {}, before=True)
     replaced = _replaced(history, seen)
     if set(history.heads) - {version.number for version in replaced}:
-        raise BadInput(f"Nothing was recorded: {codes.sentence('revision.not_newest', node.lang)}")
+        raise not_recorded("revision.not_newest", node.lang)
     agreed(history.reported.number)
     return _recorded(node, journal, history, replaced, RETRACTED, {"reason": reason}, {"reason": reason})
 
@@ -162,12 +187,24 @@ def _examined(decision: Decision) -> dict[str, Any]:
     return {name: value for name, value in named if value is not None}
 
 
+def _one_state(replaced: list[Event]) -> None:
+    """Refuse what would have to choose between states of verification: BadInput."""
+    if len(states := {version.state for version in replaced}) > 1:
+        raise BadInput(
+            f"Events {listed([version.number for version in replaced])} are in conflict over the state of verification "
+            f"({', '.join(sorted(states))}), which nothing else moves: end the conflict by `tocsin node verify`."
+        )
+
+
+def _scopes(replaced: list[Event]) -> list[str]:
+    return [version.scope for version in replaced]
+
+
 def _day(on: date | None) -> date:
-    """Return the day of a decision; one day of slack, since east of Greenwich it begins earlier."""
-    today = datetime.fromtimestamp(now() / 1000, UTC).date()
-    if on and on > today + timedelta(days=1):
-        raise BadInput("The day of the decision lies in the future: correct it.")
-    return on or today
+    """Return the day of a decision or consent; one day of slack, since east of Greenwich it begins earlier."""
+    if on and on > today() + timedelta(days=1):
+        raise BadInput("The day that you give lies in the future: correct it.")
+    return on or today()
 
 
 def _check(node: Node, incident: Mapping[str, Any]) -> None:
@@ -202,6 +239,5 @@ def _recorded(
     with Recorder(node, journal) as recorder:
         recorder.follow(history.case, kind, {**naming, **body})
     beside = tuple(number for number in history.heads if number not in numbers)
-    change = kind.removeprefix("Incident").lower()
     resolved = _resolved(history, replaced)
-    return Revised(journal.last, change, report.number, changed, numbers, resolved, beside)
+    return Revised(journal.last, CHANGES[kind], report.number, changed, numbers, resolved, beside)

@@ -18,7 +18,8 @@ State = Literal["current", "in conflict", "no longer shared", "retracted", "with
 class Line:
     """One event: number, the day it was recorded, what it did, the versions that it follows, and its details.
 
-    `details` are a step and a state, a reason, or the names of fields; none of a case that was withdrawn.
+    `details` are a step and a state, an audience and a day, a service and an outcome, a reason, or the names of fields; none of a case that was
+    withdrawn.
     """
 
     event: int
@@ -52,7 +53,8 @@ def story(node: Node, reader: Reader, number: int) -> Story:
         lines = tuple(Line(each["sequence"], _day_of_id(each), _change(each["kind"])) for each in found)
         return Story(node.code, ref, found[0]["sequence"], "withdrawn", (), lines)
     history = versions.history(node, reader, number)
-    lines = tuple(_line(history, event) for event in history.events.values())
+    events = {**history.events, **history.referrals}
+    lines = tuple(_line(history, events[number]) for number in sorted(events))
     return Story(node.code, ref, history.reported.number, _state(history), tuple(history.heads), lines)
 
 
@@ -78,11 +80,15 @@ def _details(history: History, event: Event) -> tuple[str, ...]:
         return tuple(facts.changed(before, event.body["incident"]))
     if event.kind == versions.VERIFIED:
         return event.body["step"], event.state
+    if event.kind == versions.GIVEN:
+        return event.scope, event.body["given_on"].isoformat()
+    if event.kind in versions.REFERRALS:
+        return event.body["referral"]["service"], event.body["referral"]["outcome"]
     return (event.body["reason"],) if event.kind == versions.RETRACTED else ()
 
 
 def _change(kind: str) -> str:
-    return kind.removeprefix("Incident").removeprefix("Consent").lower()
+    return versions.CHANGES.get(kind, kind)
 
 
 def _day_of_id(envelope: Envelope) -> str:

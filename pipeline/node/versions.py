@@ -4,7 +4,7 @@ What the hub has refused, as far as receipts say, made no version there and make
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,8 +20,20 @@ from schemas.rows import read as read_row
 from schemas.wire import unframe
 
 REPORTED, AMENDED, VERIFIED, RETRACTED = "IncidentReported", "IncidentAmended", "IncidentVerified", "IncidentRetracted"
-VERSIONS = frozenset({REPORTED, AMENDED, VERIFIED})
-WITHDRAWN = "ConsentWithdrawn"
+GIVEN, WITHDRAWN = "ConsentGiven", "ConsentWithdrawn"
+REFERRED, FOLLOWED_UP = "ReferralMade", "ReferralFollowedUp"
+VERSIONS, REFERRALS = frozenset({REPORTED, AMENDED, VERIFIED, GIVEN}), frozenset({REFERRED, FOLLOWED_UP})
+CHANGES: Mapping[str, str] = {
+    REPORTED: "reported",
+    AMENDED: "amended",
+    VERIFIED: "verified",
+    RETRACTED: "retracted",
+    GIVEN: "consent_given",
+    REFERRED: "referred",
+    FOLLOWED_UP: "followed_up",
+    WITHDRAWN: "withdrawn",
+}
+"""What an event did to its incident, by its kind."""
 ANOTHER = "envelope.sequence"  # another event has the number, or none can have it: this one may come yet
 
 Envelope = Mapping[str, Any]
@@ -42,14 +54,23 @@ class Event:
         """Return the state of verification of this version."""
         return str(self.body["incident"]["verification"])
 
+    @property
+    def scope(self) -> str:
+        """Return the widest audience that may receive this version."""
+        return str(self.body["incident"]["sharing_scope"])
+
 
 @dataclass(frozen=True)
 class History:
-    """All events about one incident by number, the one that reported it first; `refused` are those that the hub refused."""
+    """All events about one incident by number, the one that reported it first, and those about its `referrals`.
+
+    `refused` are those that the hub refused.
+    """
 
     case: Case
     events: Mapping[int, Event]
     refused: frozenset[int] = frozenset()
+    referrals: Mapping[int, Event] = field(default_factory=dict)
 
     @property
     def reported(self) -> Event:
@@ -76,9 +97,11 @@ class History:
         """Return the steps of verification that a version stands on; it follows the newest of those that it replaces."""
         event = self.events[number]
         known = [each for each in event.follows if each in self.versions]
-        if event.kind != VERIFIED or not known:
+        if event.kind not in (VERIFIED, GIVEN) or not known:
             return ()
         before = self.events[max(known)]
+        if event.kind == GIVEN:
+            return self.chain(before.number)
         taken = (event.body["step"], event.body["verifier"])
         return lifecycle.chain(self.chain(before.number), (before.state, event.state), taken)
 
@@ -105,7 +128,7 @@ def withdrawn(found: list[Envelope]) -> int:
 
 
 def history(node: Node, reader: Reader, number: int) -> History:
-    """Return what became of the incident of an event: the one that reported it, or any that changed it.
+    """Return what became of the incident of an event: the one that reported it, changed it, or is about a referral.
 
     BadInput where there is none, or where its case was withdrawn; Damaged where the node's folder does not open it.
     """
@@ -114,14 +137,18 @@ def history(node: Node, reader: Reader, number: int) -> History:
         raise BadInput(f"The case of event {number} was withdrawn by event {event}: nothing of it can be opened.")
     case = _case(node, reader, found[0]["case_ref"], number)
     try:
-        opened = [_opened(case, envelope) for envelope in found if envelope["kind"] in VERSIONS | {RETRACTED}]
+        kinds = VERSIONS | REFERRALS | {RETRACTED}
+        opened = [_opened(case, envelope) for envelope in found if envelope["kind"] in kinds]
     except Quarantines as error:
         raise _damaged(node, number) from error
     incident = next((_incident(event) for event in opened if event.number == number), None)
     if incident is None:
         raise BadInput(f"Event {number} of {node.code} is about no incident.")
-    events = {event.number: event for event in opened if _incident(event) == incident}
-    return History(case, events, refused(node))
+    events, referrals = (
+        {event.number: event for event in opened if _incident(event) == incident and (event.kind in REFERRALS) == about}
+        for about in (False, True)
+    )
+    return History(case, events, refused(node), referrals)
 
 
 def refused(node: Node) -> frozenset[int]:

@@ -1,7 +1,8 @@
 """A survivor takes her consent back: her case's key goes, and an event has the hub take out all that was reported of it.
 
 The key's tombstone is safe on the disk before the event, so that whatever happens between, the case cannot be opened any
-more. The event names every version of what was reported, by ids that say nothing of it; it travels in clear, since no key is left.
+more. The event names every version of what was reported, and what was said of referrals, by ids that say nothing of it; it
+travels in clear, since no key is left.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from pipeline.node.importing import digests
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.node import Node
 from pipeline.node.record import Recorder
-from pipeline.node.versions import REPORTED, VERSIONS, WITHDRAWN
+from pipeline.node.versions import REFERRALS, REPORTED, VERSIONS, WITHDRAWN
 from schemas.errors import BadInput
 from schemas.rows import read as read_row
 from schemas.wire import unframe
@@ -69,7 +70,7 @@ def withdraw(node: Node, journal: Journal, numbers: Iterable[int], step: Callabl
     for sequence, kind, event_id, case_ref in _of_cases(journal, step):
         case = cases.setdefault(case_ref, _Case([]))
         case.incidents += kind == REPORTED
-        if kind in VERSIONS:
+        if kind in VERSIONS | REFERRALS:
             case.versions.append(event_id)
         if kind == WITHDRAWN:
             case.withdrawn = sequence

@@ -1,7 +1,7 @@
 """The load of a chaos run: a seeded generator of raw records and the truth about each, by the digest of its value.
 
 Beside what tests/synthetic.py makes there are cases reported again, withdrawn consents, numbers that are never sent,
-numbers that two events claim, and further versions of incidents: amended, verified, retracted; made from the newest
+numbers that two events claim, referrals, and further versions of incidents: amended, verified, shared further, retracted; made from the newest
 version or from an older one, and now and then from one that was never sent. What becomes of those depends on the order
 in which they arrive; the oracle knows it from the log, so the truth says of each record only what it is.
 """
@@ -20,16 +20,36 @@ from schemas.places import areas_of, monitored_countries, region_codes_of
 from schemas.released import latest
 from schemas.wire import single_object
 from tests import synthetic
+from tests.chaos import referrals
+from tests.chaos.referrals import Referral, Said
 from tests.chaos.versions import VERIFIED, Draft, Tales, Told, Version, drafted
 from tests.synthetic import zigzag
 
 REPEAT, BROKEN, JUNK, AGAIN, WITHDRAW, PATTERNS, GAP, FORK = 0.05, 0.02, 0.002, 0.15, 0.03, 0.03, 0.004, 0.003
 ROOT = Path(__file__).parents[2]
-REVISED, STRAY, LIVELY, REPORTED_VERIFIED, ALIKE, LIKE_ANOTHER, LATE = 0.04, 0.06, 0.3, 0.25, 0.02, 0.5, 0.15
+REFERRED, REVISED, STRAY, LIVELY, REPORTED_VERIFIED, ALIKE, LIKE_ANOTHER, LATE = (
+    0.015,
+    0.04,
+    0.06,
+    0.3,
+    0.25,
+    0.02,
+    0.5,
+    0.15,
+)
 FIRST, DAY = 1_767_225_600_000, 86_400_000
 RECORDED = zigzag(FIRST)
 # What the envelope calls them; tests/synthetic.py knows the others.
-KINDS = {**synthetic.CASE_KINDS, "IncidentAmended": 2, "IncidentVerified": 3, "IncidentRetracted": 4}
+KINDS = {
+    **synthetic.CASE_KINDS,
+    "IncidentAmended": 2,
+    "IncidentVerified": 3,
+    "IncidentRetracted": 4,
+    "ConsentGiven": 5,
+    "ReferralMade": 7,
+    "ReferralFollowedUp": 8,
+}
+REFERRALS = ("ReferralMade", "ReferralFollowedUp")
 SCHEMA = """
 CREATE TABLE events(topic TEXT, digest BLOB, event_id BLOB, sequence INTEGER, kind TEXT, case_ref BLOB,
   refused TEXT, facts BLOB, fields TEXT, PRIMARY KEY(topic, digest)) WITHOUT ROWID;
@@ -61,7 +81,7 @@ class Load:
         self.rng, self.nodes, self.epoch_keys, self.recent = random.Random(seed), nodes, epoch_keys, recent
         self.keys: list[tuple[str, bytes, bytes]] = []
         self.rows: dict[tuple[str, bytes], tuple] = {}
-        self.valid: dict[bytes, synthetic.Incident | synthetic.Pattern] = {}
+        self.valid: dict[bytes, synthetic.Incident | synthetic.Pattern | Referral] = {}
         self.revisions: dict[tuple[str, bytes], tuple] = {}
         self.lately: list[synthetic.Incident] = []
         self.tales = {node: Tales() for node in nodes}
@@ -103,6 +123,8 @@ class Load:
             return self._withdrawal(node)
         if draw > 1 - REVISED and self.tales[node].recent:
             return self._revision(node, self.rng.random() < BROKEN)
+        if draw > 1 - REVISED - REFERRED and self.tales[node].recent:
+            return self._referral(node)
         return self._incident(node, self.rng.random() < BROKEN)
 
     def _junk(self, node: str) -> tuple[bytes, bytes]:
@@ -129,7 +151,10 @@ class Load:
 
     def _revision(self, node: str, broken: bool) -> tuple[bytes, bytes]:
         told = self.tales[node].choose(self.rng)
-        draft, stray = drafted(self.rng, told.seen(self.rng), self._facts(LIKE_ANOTHER)), self.rng.random() < STRAY
+        draft, stray = (
+            drafted(self.rng, told.seen(self.rng), self._facts(LIKE_ANOTHER), told.scope),
+            self.rng.random() < STRAY,
+        )
         if stray:
             draft.replaced.append(self._stray(node, told))
         reasons = []
@@ -141,6 +166,17 @@ class Load:
             told.strays.append((event_id, self.sequence[node]))
         elif not (reasons or stray or (draft.kind == "IncidentRetracted" and told.leaves(draft))):
             told.said(draft, event_id, self.sequence[node])
+        return told.case, value
+
+    def _referral(self, node: str) -> tuple[bytes, bytes]:
+        told = self.tales[node].choose(self.rng)
+        draft = referrals.drafted(self.rng, told, told.referrals)
+        event_id, value, forked = self._event(node, draft.kind, told.case, draft.event, [], (told, draft))
+        said = Said(event_id, self.sequence[node], draft.event)
+        if not forked and draft.made is None:
+            told.referrals.append([said])
+        elif not forked:
+            next(each for each in told.referrals if each[0] is draft.made).append(said)
         return told.case, value
 
     def _stray(self, node: str, told: Told) -> tuple[bytes, int]:
@@ -161,6 +197,7 @@ class Load:
         forms = rng.sample(range(1, synthetic.FORMS), rng.choice([1, 1, 1, 2]))
         day, admin1 = rng.randrange(synthetic.FIRST, synthetic.LAST), None if area == country else area
         made = synthetic.Incident(day, country, admin1, forms, counts, 6 if party else rng.randrange(8), party)
+        made.scope = day % 5 // 2
         self.lately = [*self.lately[-100:], replace(made, forms=[*forms], counts=[*counts])]
         return made
 
@@ -194,7 +231,7 @@ class Load:
         case: bytes | None,
         event,
         reasons: list[str],
-        revision: tuple[Told, Draft] | None = None,
+        revision: tuple[Told, Draft | referrals.Draft] | None = None,
     ) -> tuple[bytes, bytes, bool]:
         """Return id and value of the node's next event, and whether its number is the one of the event before."""
         draw = self.rng.random()
@@ -208,7 +245,7 @@ class Load:
             told, draft = revision
             recorded += self.rng.randrange(300) * DAY
             body = draft.encode((told.first.event_id, told.first.number), recorded)
-        if kind in ("IncidentReported", "IncidentAmended", "IncidentVerified"):
+        if kind in ("IncidentReported", "IncidentAmended", "IncidentVerified", "ConsentGiven", *REFERRALS):
             self.unnamed.setdefault(case, []).append(event_id)
         value = self._envelope(node, kind, event_id, case, body)
         fields = None if kind == "IncidentRetracted" else event
@@ -219,7 +256,9 @@ class Load:
             self.valid[event_id] = event
         return event_id, value, forked
 
-    def _keep_revision(self, node: str, value: bytes, told: Told, draft: Draft, recorded: int) -> None:
+    def _keep_revision(
+        self, node: str, value: bytes, told: Told, draft: Draft | referrals.Draft, recorded: int
+    ) -> None:
         replaced = [(event_id.hex(), number) for event_id, number in draft.replaced]
         row = (f"raw.{node}", digest(value), told.first.event_id, told.first.number)
         self.revisions[row[:2]] = (*row, json.dumps(replaced), recorded, json.dumps(draft.truth()))
@@ -280,8 +319,8 @@ def _fields(event: synthetic.Incident) -> dict:
     }
 
 
-def _places_of(event: synthetic.Incident | synthetic.Pattern) -> set[str]:
-    if isinstance(event, synthetic.Incident):
+def _places_of(event: synthetic.Incident | synthetic.Pattern | Referral) -> set[str]:
+    if isinstance(event, synthetic.Incident | Referral):
         return {event.area}
     return {area for code in event.areas for area in areas_of(code)}
 

@@ -66,6 +66,14 @@ def retracted(number, of, *replaces, **more):
     return retraction | {"kind": "IncidentRetracted", "said": {"reason": "error"}, "fields": None}
 
 
+def referred(number, of, *replaces, case=b"k" * 16, **more):
+    """A referral, or its follow-up, which replaces the referral and what was said of it last."""
+    said = {"service": "legal", "consented": True, "outcome": "pending", "referred_on": 9, "followed_up_on": None}
+    kind = "ReferralFollowedUp" if replaces else "ReferralMade"
+    one = event(number, kind, case) | {"fields": None, "of": of, "replaces": replaces}
+    return one | {"said": said | {"area": "ML01"} | more, "referral": replaces[0] if replaces else None}
+
+
 def said_of(e, **more):
     """What is said of a version beside its facts, null for each of a report."""
     said = e.get("said", dict.fromkeys(("change", "step", "verified_on", "late")))
@@ -80,7 +88,8 @@ class World:
     """A small world as it should be; a test breaks one thing in it.
 
     `told` was amended, amended from the report again, and verified as both; `taken_back` was retracted; `disputed` has
-    a conflict that nobody has resolved; `moved` was amended and then withdrawn, and comes again.
+    a conflict that nobody has resolved; `moved` was amended and then withdrawn, and comes again. Of `told` there is a
+    referral that was followed up, of `moved` one that was withdrawn with it.
     """
 
     def __init__(self):
@@ -109,7 +118,8 @@ class World:
         self.rows += [("quarantine", "raw.N", str(at), None) for at, _ in self.quarantine]
         self.linked = [one, late, self.left]
         self.revise()
-        counts = {"accepted": 8, "repeated": 1, "withdrawn": 2, "consent_withdrawn": 3, "quarantined": 4, "revised": 7}
+        self.refer()
+        counts = {"accepted": 11, "repeated": 1, "withdrawn": 2, "consent_withdrawn": 3, "quarantined": 4, "revised": 7}
         self.ledger = [
             ("refine", "raw.N-0", 0, len(self.log), counts, 50_000),
             ("merge", "accepted-0", 0, 5, {"incidents": 3, "patterns": 1, "withdrawn": 1}, 50_000),
@@ -142,13 +152,15 @@ class World:
         self.aside = verified(21, self.disputed, self.disputed, case=b"m" * 16) | {"sequence": 20}
         self.moved = event(22, case=b"n" * 16, sequence=21)
         self.moved_to = amended(23, self.moved, self.moved, case=b"n" * 16) | {"sequence": 22}
+        self.lost = referred(26, self.moved, case=b"n" * 16) | {"sequence": 25}
         withdrawal = event(24, "ConsentWithdrawn", case=b"n" * 16, sequence=23)
         self.too_late = amended(25, self.moved, self.moved_to, case=b"n" * 16) | {"sequence": 24}
         begin = len(self.log)
         self.log += [told, first, conflict, now, self.stray, back, too_early, retraction]
-        self.log += [self.disputed, self.second, self.aside, self.moved, self.moved_to, withdrawal, self.too_late]
+        self.log += [self.disputed, self.second, self.aside, self.moved, self.moved_to, self.lost]
+        self.log += [withdrawal, self.too_late]
         self.quarantine += [(begin + 4, ["revision.unknown_version"]), (begin + 6, ["revision.not_newest"])]
-        self.withdrawals += [("raw.N", begin + 13, e["id"]) for e in (self.moved, self.moved_to)]
+        self.withdrawals += [("raw.N", begin + 14, e["id"]) for e in (self.moved, self.moved_to, self.lost)]
         self.reports, self.versions = [told, back, self.disputed, self.moved], [first, conflict, now]
         self.versions += [self.second, self.aside, self.moved_to]
         self.closed = {11: "amended", 12: "verified", 13: "verified", 16: "error", 19: "amended", 22: "amended"}
@@ -157,7 +169,8 @@ class World:
         events = {int.from_bytes(e["id"], "big"): e for e in self.log}
         ends = [(events[number], ending) for number, ending in self.closed.items()]
         self.accepted += [self.ended(e, ending, part) for e, ending in ends for part in (0, 1)]
-        self.accepted += [self.taken_out(e, part) for e in (self.moved, self.moved_to) for part in (0, 1)]
+        gone = (self.moved, self.moved_to, self.lost)
+        self.accepted += [self.taken_out(e, part) for e in gone for part in (0, 1)]
         self.hub += [("incident", self.mint(e), b"", e["facts"]) for e in self.reports]
         self.hub += [self.shared(e, e not in (conflict, self.aside)) for e in self.versions]
         self.hub += [self.closing(e, ending) for e, ending in ends]
@@ -172,6 +185,34 @@ class World:
         pair = (self.hex(self.log[0]), self.hex(now), None, self.both(now).hex())
         self.rows += [("hub/sahel/duplicates", *pair)]
         self.rows += [("quarantine", "raw.N", str(at), None) for at in (begin + 4, begin + 6)]
+
+    def refer(self):
+        self.made = referred(27, self.told) | {"sequence": 26}
+        follow_up = {"outcome": "service_received", "followed_up_on": 49}
+        self.followed = referred(28, self.told, self.made, self.made, **follow_up) | {"sequence": 27}
+        self.log += [self.made, self.followed]
+        self.accepted += [self.referral(e) for e in (self.lost, self.made, self.followed)]
+        self.accepted += [self.ended(self.made, "followed_up", part) for part in (0, 1)]
+        self.hub += [self.passed_on(e) for e in (self.lost, self.made, self.followed)]
+        self.hub += [self.closing(self.made, "followed_up")]
+        self.rows += [self.referral_row(self.followed)]
+
+    def referral(self, e, area="ML01", **more):
+        said = {name: value for name, value in (e["said"] | more).items() if name != "area"}
+        ids = {"incident": e["of"]["id"].hex(), "referral": (e["referral"] or e)["id"].hex()}
+        return ("ReferralAccepted", e, area, book.plain(**ids, **said))
+
+    def by_the_month(self, e, **more):
+        coded = {name: e["said"][name] for name in ("service", "consented", "outcome")}
+        months = {"referred_in": 0, "followed_up_in": 31 if e["said"]["followed_up_on"] else None}
+        return book.plain(**{"incident": self.hex(e["of"]), **coded, **months, **more})
+
+    def passed_on(self, e, **more):
+        return ("referral", self.mint(e), b"", None, self.mint(e["referral"] or e), self.by_the_month(e, **more))
+
+    def referral_row(self, e, **more):
+        names = (self.hex(e), None, None, self.hex(e["referral"] or e))
+        return ("hub/sahel/referrals", *names, self.by_the_month(e, **more))
 
     def taken_out(self, e, part):
         return ("IncidentWithdrawn", e | {"sequence": None, "case": None, "facts": None}, None, None, part)
@@ -687,7 +728,7 @@ def twice_closed(w):
 
 
 def removed_more_often_than_there_are_versions(w):
-    w.hub.append(("removed", w.mint(w.moved), b"", None))
+    w.hub += [("removed", w.mint(w.moved), b"", None)] * 2
 
 
 def removed_twice_with_one_version(w):
@@ -727,6 +768,57 @@ def a_receipt_for_a_version_in_no_table(w):
     w.rows.remove(w.row("versions", w.first, w.first, "verified"))
 
 
+def a_referral_lost(w):
+    w.accepted.remove(w.referral(w.followed))
+
+
+def a_referral_in_another_area(w):
+    swap(w.accepted, w.referral(w.made), w.referral(w.made, "ML02"))
+
+
+def another_outcome(w):
+    swap(w.accepted, w.referral(w.followed), w.referral(w.followed, outcome="not_reached"))
+
+
+def a_referral_never_ended(w):
+    for part in (0, 1):
+        w.accepted.remove(w.ended(w.made, "followed_up", part))
+
+
+def no_referral(w):
+    w.accepted = [row for row in w.accepted if row[0] != "ReferralAccepted"]
+    w.log = [e for e in w.log if not e["kind"].startswith("Referral")]
+
+
+def a_referral_not_shared(w):
+    w.hub.remove(w.passed_on(w.followed))
+
+
+def the_day_of_a_referral_shared(w):
+    swap(w.hub, w.passed_on(w.made), w.passed_on(w.made, referred_in=9))
+
+
+def a_referral_not_closed(w):
+    w.hub.remove(w.closing(w.made, "followed_up"))
+
+
+def a_referral_without_its_row(w):
+    w.rows.remove(w.referral_row(w.followed))
+
+
+def a_row_of_what_was_followed_up(w):
+    w.rows.append(w.referral_row(w.made))
+
+
+def a_referral_of_a_removed_one_stays(w):
+    w.rows.append(w.referral_row(w.lost))
+
+
+def other_bytes_of_a_referral(w):
+    name, e, *rest = w.referral(w.made)
+    swap(w.accepted, w.referral(w.made), (name, e | {"facts": b"other"}, *rest))
+
+
 BROKEN = {
     "I1": [
         stranger,
@@ -753,8 +845,16 @@ BROKEN = {
         ended_for_nothing,
         no_conflict,
         no_stray,
+        a_referral_lost,
+        a_referral_in_another_area,
+        another_outcome,
+        a_referral_never_ended,
+        no_referral,
     ],
     "I1 hub": [
+        a_referral_not_shared,
+        the_day_of_a_referral_shared,
+        a_referral_not_closed,
         not_shared,
         not_linked,
         linked_to_a_withdrawn_one,
@@ -776,6 +876,9 @@ BROKEN = {
         versions_not_removed,
     ],
     "I1 table": [
+        a_referral_without_its_row,
+        a_row_of_what_was_followed_up,
+        a_referral_of_a_removed_one_stays,
         no_row,
         foreign_row,
         a_removed_row_stays,
@@ -807,6 +910,7 @@ BROKEN = {
     ],
     "I3": [
         other_bytes,
+        other_bytes_of_a_referral,
         other_bytes_in_the_hub,
         other_values_in_the_table,
         other_bytes_of_a_version,
@@ -908,7 +1012,7 @@ def test_the_reader_of_the_oracle_reads_what_the_generator_wrote():
             _, body = frames.decode(b"\xc3\x01" + found["body_schema"] + found["body"])
             named += len(body["incidents"]) // 16
     assert named > 5
-    assert kinds == {"IncidentReported", "PatternObserved", "ConsentWithdrawn", *expect.REVISIONS}
+    assert kinds == {"IncidentReported", "PatternObserved", "ConsentWithdrawn", *expect.REVISIONS, *expect.REFERRALS}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ be refused is what names an event that refine does not have, and a retraction th
 import random
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any
 
 from tests import synthetic
 from tests.synthetic import EPOCH, zigzag
@@ -21,7 +22,8 @@ TO = {  # a state as often as it is to be chosen
     NOT_IN_SCOPE: (PENDING, NOT_IN_SCOPE),
     DID_NOT_OCCUR: (PENDING, DID_NOT_OCCUR),
 }
-RETRACT, VERIFY, MOVES_AWAY, LATE = 0.1, 0.4, 0.4, 0.2
+RETRACT, VERIFY, GRANT, MOVES_AWAY, LATE = 0.1, 0.35, 0.15, 0.4, 0.2
+PUBLIC = 2
 RECENT, LIVELY = 300, 8
 
 
@@ -43,10 +45,16 @@ class Told:
     versions: list[Version]
     heads: list[Version]
     strays: list[tuple[bytes, int]] = field(default_factory=list)
+    referrals: list[list[Any]] = field(default_factory=list)
 
     @property
     def first(self) -> Version:
         return self.versions[0]
+
+    @property
+    def scope(self) -> int:
+        """Return the widest audience that any version had: nobody grants less."""
+        return max(one.event.scope for one in self.versions)
 
     def seen(self, rng: random.Random) -> list[Version]:
         """Return what an author has before her: the newest versions, or now and then an older one or not all of them."""
@@ -80,6 +88,7 @@ class Draft:
     step: int = 0
     verifier: bytes = b""
     verified_on: int | None = None
+    given_on: int | None = None
     reason: int = 0
 
     def encode(self, incident: tuple[bytes, int], recorded: int) -> bytes:
@@ -90,6 +99,8 @@ class Draft:
             return head + zigzag(self.reason)
         if self.kind == "IncidentVerified":
             head += zigzag(self.step) + self.verifier + zigzag(self.verified_on)
+        if self.kind == "ConsentGiven":
+            head += zigzag(self.given_on)
         return head + self.event.encode()
 
     def truth(self) -> dict:
@@ -97,8 +108,9 @@ class Draft:
         if self.kind == "IncidentRetracted":
             return {"reason": REASONS[self.reason]}
         state = {"state": STATES[self.event.verification]}
-        if self.kind == "IncidentAmended":
-            return {**state, "change": "amended", "step": "unspecified", "verified_on": None, "late": False}
+        if self.kind != "IncidentVerified":
+            change = "amended" if self.kind == "IncidentAmended" else "consent_given"
+            return {**state, "change": change, "step": "unspecified", "verified_on": None, "late": False}
         late = self.verified_on > _end_of_quarter(self.event.day)
         days = {"verified_on": self.verified_on, "late": late}
         return {**state, "change": "verified", "step": STEPS[self.step], **days}
@@ -144,8 +156,11 @@ class Tales:
         self.lively = [one for one in self.lively if one.case != case]
 
 
-def drafted(rng: random.Random, seen: list[Version], fresh: synthetic.Incident) -> Draft:
-    """Return what a node says next of an incident of which it has seen some versions; `fresh` are other facts."""
+def drafted(rng: random.Random, seen: list[Version], fresh: synthetic.Incident, scope: int = 0) -> Draft:
+    """Return what a node says next of an incident of which it has seen some versions; `fresh` are other facts.
+
+    `scope` is the narrowest audience that a consent may be for.
+    """
     replaced = [(one.event_id, one.number) for one in seen]
     before = max(seen, key=lambda one: one.number)
     draw = rng.random()
@@ -166,6 +181,9 @@ def drafted(rng: random.Random, seen: list[Version], fresh: synthetic.Incident) 
         len({one.event.verification for one in seen}) > 1
     ):  # an amendment would have to choose: it follows the newest alone
         replaced = [(before.event_id, before.number)]
+    if draw < RETRACT + VERIFY + GRANT:
+        event = replace(before.event, scope=rng.randrange(scope, PUBLIC + 1))
+        return Draft("ConsentGiven", replaced, event, before.step, given_on=event.day + rng.choice([0, 20]))
     event = replace(before.event, day=fresh.day, counts=fresh.counts, deaths=rng.randrange(3))
     if rng.random() < MOVES_AWAY:
         event = replace(fresh, verification=event.verification)

@@ -7,11 +7,29 @@ incidents between; but a row comes before what closes it.
 import random
 from datetime import timedelta
 
-from tests.conformance.hub_events import DAY, closure, duplicate, incident, link, octets, pattern, removal, revision
+from tests.conformance.hub_events import (
+    DAY,
+    closure,
+    duplicate,
+    incident,
+    link,
+    octets,
+    pattern,
+    referral,
+    removal,
+    revision,
+)
+
+LATER = ("consent_given", "followed_up")
 
 
 def day(number):
     return DAY + timedelta(days=number)
+
+
+def changed(version):
+    """What made a version; nothing the one that was reported."""
+    return None if version is None else ("amended", "verified", "consent_given")[version % 3]
 
 
 def hexed(number):
@@ -24,8 +42,8 @@ class History:
     def __init__(self, seed, size=40):
         self.chance = random.Random(seed)
         self.log, self.offset, self.today, self.versions = {}, 0, 700, 1000
-        self.tables = {name: {} for name in ("versions", "incidents", "patterns", "duplicates", "links")}
-        self.shown, self.conflicts, self.waiting, self.told = {}, {}, {}, []
+        self.tables = {name: {} for name in ("versions", "incidents", "referrals", "patterns", "duplicates", "links")}
+        self.shown, self.conflicts, self.waiting, self.told, self.referred = {}, {}, {}, [], {}
         while self.offset < size:
             self.step()
         for number in self.waiting:
@@ -49,8 +67,8 @@ class History:
         if not free or self.chance.random() < 0.25:
             self.shares(len(self.shown))
         else:
-            action = self.chance.choice([self.amends, self.amends, self.conflicts_with, self.retracts, self.removes])
-            action(self.chance.choice(free))
+            actions = [self.amends, self.amends, self.refers, self.conflicts_with, self.retracts, self.removes]
+            self.chance.choice(actions)(self.chance.choice(free))
 
     def shares(self, number):
         self.shown[number], self.conflicts[number], self.waiting[number] = None, [], []
@@ -67,11 +85,15 @@ class History:
     def row(self, number, version, *, current, later=False):
         """A row of a version comes now, or in its turn."""
         women, recorded = self.chance.randrange(4), self.today
-        values = {"women": women, "recorded_on": day(recorded)}
+        change = changed(version)
+        scope = "headquarters" if change == "consent_given" else "hub"
+        values = {"women": women, "recorded_on": day(recorded), "sharing_scope": scope, "change": change}
         if version is None:
             event = incident(number, recorded, women=women)
         else:
-            event = revision(number, version, current, recorded, verified=version % 2 == 0, women=women)
+            event = revision(
+                number, version, current, recorded, change, self.release(change), women=women, sharing_scope=scope
+            )
         key = hexed(number), hexed(version)
 
         def apply():
@@ -99,13 +121,26 @@ class History:
         self.versions += 1
         olds = [self.shown[number], *(self.conflicts[number] if self.chance.random() < 0.7 else [])]
         self.row(number, self.versions, current=True, later=True)
-        ending = "verified" if self.versions % 2 == 0 else "amended"
-        self.waiting[number] += [self.closed(number, old, ending) for old in olds]
+        self.waiting[number] += [self.closed(number, old, changed(self.versions)) for old in olds]
         self.chance.shuffle(self.waiting[number])
         self.waiting[number].append(self.linked(number, self.versions))
         self.shown[number] = self.versions
         self.conflicts[number] = [each for each in self.conflicts[number] if each not in olds]
         self.told.append((self.today, number, self.versions))
+
+    def refers(self, number):
+        """A survivor is referred to a service, or somebody asks what became of that."""
+        if self.shown[number] == "none":
+            return
+        self.versions += 1
+        made, last = self.referred.get(number, (self.versions, None))
+        outcome = "pending" if last is None else "service_ongoing"
+        key = hexed(number), hexed(self.versions), hexed(made)
+        event = referral(number, self.versions, made, outcome)
+        self.waiting[number].append((event, lambda: self.tables["referrals"].update({key: {"outcome": outcome}})))
+        self.waiting[number] += [] if last is None else [self.closed(number, last, "followed_up")]
+        self.chance.shuffle(self.waiting[number])
+        self.referred[number] = made, self.versions
 
     def conflicts_with(self, number):
         if self.shown[number] == "none":
@@ -136,7 +171,7 @@ class History:
 
     def closed(self, number, version, ending):
         key, ended = (hexed(number), hexed(version)), self.today
-        event = closure(number, version, ended, ending)
+        event = closure(number, version, ended, ending, self.release(ending))
 
         def apply():
             says = {"ended_on": day(ended), "ending": ending}
@@ -144,13 +179,21 @@ class History:
                 self.tables["versions"][key] |= says
             if key in self.tables["incidents"]:
                 self.tables["versions"][key] = self.tables["incidents"].pop(key) | says | {"conflict": False}
-            for name, pairs in (("links", ((0, 1),)), ("duplicates", ((0, 1), (2, 3)))):
+            for name, pairs in (
+                ("links", ((0, 1),)),
+                ("referrals", ((0, 1),)),
+                ("duplicates", ((0, 1), (2, 3))),
+            ):
                 rows = self.tables[name]
                 self.tables[name] = {
                     each: row for each, row in rows.items() if key not in [(each[a], each[b]) for a, b in pairs]
                 }
 
         return event, apply
+
+    def release(self, change):
+        """The newest release of a contract, or by chance the first, which knew of neither consent nor referral."""
+        return 1 if change not in LATER and self.chance.random() < 0.3 else 0
 
     def as_of(self, number):
         """The version of each incident that was the current one at the end of a day."""
@@ -166,11 +209,13 @@ def keyed(records):
     names = {
         "versions": ("incident_id", "version_id"),
         "incidents": ("incident_id", "version_id"),
+        "referrals": ("incident_id", "version_id", "referral_id"),
         "patterns": ("pattern_id",),
         "duplicates": ("first_id", "first_version", "second_id", "second_version"),
         "links": ("incident_id", "version_id", "pattern_id"),
     }
-    shown = {"incidents": ["women", "recorded_on"]}
+    shown = {"incidents": ["women", "recorded_on", "sharing_scope", "change"]}
+    shown["referrals"] = ["outcome"]
     shown["versions"] = [*shown["incidents"], "ended_on", "ending", "conflict"]
     found = {}
     for name, rows in records.items():

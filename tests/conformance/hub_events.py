@@ -52,27 +52,45 @@ def head(number, recorded):
     return {"incident_id": octets(number), "node": "MONUSCO", "recorded_on": day, "area": "CD61"}
 
 
-def revision(number, version, current=True, recorded=810, verified=False, **changed):
+def revision(number, version, current=True, recorded=810, change="amended", release=0, **changed):
     """A further version of incident `number`; the id of the version is the number `version`."""
+    verified = change == "verified"
     more = {
         "version_id": octets(version),
         "current": current,
-        "change": "verified" if verified else "amended",
+        "change": change,
         "step": "technical" if verified else "unspecified",
         "verified_on": DAY + timedelta(days=recorded) if verified else None,
         "late_verification": verified,
     }
-    return framed("RevisionShared", head(number, recorded) | more | {"incident": facts(number) | changed})
+    return framed("RevisionShared", head(number, recorded) | more | {"incident": facts(number) | changed}, release)
 
 
-def closure(number, version=None, ended=820, ending="amended"):
+def closure(number, version=None, ended=820, ending="amended", release=0):
     row = {
         "incident_id": octets(number),
         "version_id": version_id(version),
         "ended_on": DAY + timedelta(days=ended),
         "ending": ending,
     }
-    return framed("VersionClosed", row)
+    return framed("VersionClosed", row, release)
+
+
+def referral(number, version, referral=None, outcome="pending"):
+    """What is said of a referral about incident `number` in `version`, a number as `referral` is: by default the same."""
+    row = {
+        "referral_id": octets(version if referral is None else referral),
+        "version_id": octets(version),
+        "incident_id": octets(number),
+        "node": "MONUSCO",
+        "area": "CD61",
+        "service": "medical",
+        "referred_in": DAY,
+        "consented": True,
+        "outcome": outcome,
+        "followed_up_in": None if outcome == "pending" else DAY,
+    }
+    return framed("ReferralShared", row)
 
 
 def pattern(number):
@@ -144,11 +162,22 @@ def quarantined(number):
     return framed("Quarantined", row)
 
 
+def referred(number):
+    return referral(number, number + 2_000_000)
+
+
 def conflict(number):
     return revision(number, number + 1_000_000, current=False)
 
 
-KINDS = {"incidents": incident, "patterns": pattern, "links": link, "duplicates": duplicate, "versions": conflict}
+KINDS = {
+    "incidents": incident,
+    "patterns": pattern,
+    "links": link,
+    "duplicates": duplicate,
+    "versions": conflict,
+    "referrals": referred,
+}
 
 
 def octets(number):

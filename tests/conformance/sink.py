@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import LedgerGap, Retries, Stops
 from tests.conformance.histories import History, day, hexed, keyed
-from tests.conformance.hub_events import KINDS, batch, closure, duplicate, incident, link, removal, revision
+from tests.conformance.hub_events import KINDS, batch, closure, duplicate, incident, link, referral, removal, revision
 
 MIXED = ("incidents", "incidents", "patterns", "links", "incidents", "duplicates", None)
 
@@ -144,7 +144,11 @@ class TablesCase:
     def assert_removed(self, place):
         """What names an incident of `GONE` is in no table; all else is."""
         found = {name: len(rows) for name, rows in self.rows(place).items()}
-        assert found == {"versions": 0, **(expected(40) - Counter({"incidents": 2, "links": 1, "duplicates": 2}))}
+        assert found == {
+            "versions": 0,
+            "referrals": 0,
+            **(expected(40) - Counter({"incidents": 2, "links": 1, "duplicates": 2})),
+        }
 
     @pytest.mark.parametrize("cuts", [[45], [20, 45], [7, 21, 41, 45]])
     def test_a_removed_incident_and_what_names_it_go(self, cuts):
@@ -187,6 +191,19 @@ class TablesCase:
         }
         assert set(found["links"]) == {(hexed(1), hexed(103), hexed(2))}
         assert not found["duplicates"]
+
+    @pytest.mark.parametrize("cuts", [[8], [3, 8], range(1, 9)])
+    def test_a_referral_is_one_row_as_it_was_followed_up_last_and_goes_with_its_incident(self, cuts):
+        place = self.new_place()
+        told = [incident(1), referral(1, 201), incident(2), referral(2, 202), referral(2, 203)]
+        told += [referral(1, 204, 201, "service_received"), closure(1, 201, ending="followed_up"), removal(2)]
+        self.run(place, dict(enumerate(told)), cuts)
+        found = self.records(place)
+        [row] = found["referrals"]
+        assert (row["referral_id"], row["version_id"], row["incident_id"]) == (hexed(201), hexed(204), hexed(1))
+        assert (row["outcome"], row["service"], row["consented"]) == ("service_received", "medical", True)
+        assert [row["incident_id"] for row in found["incidents"]] == [hexed(1)]
+        assert not found["versions"]
 
     @pytest.mark.parametrize(("seed", "size"), [(1, 1), (2, 3), (3, 7)])
     def test_a_sink_that_stays_open_goes_on_as_new_ones_do(self, seed, size):

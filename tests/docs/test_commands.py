@@ -66,6 +66,8 @@ def test_commands_are_shown():
         "import",
         "amend",
         "verify",
+        "grant",
+        "refer",
         "retract",
         "case",
         "withdraw",

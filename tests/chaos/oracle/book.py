@@ -1,7 +1,7 @@
 """What the oracle found, in SQLite: one table for each store that it read. The checks ask nothing else.
 
 An incident and each further version of it go by the id of the event that made them, minted in a hub and in a row: that
-is `a` (and `b` of a duplicate); `whose` are the ids of the incidents. `versions`, `ended` and `gone` are what must be.
+is `a` (and `b` of a duplicate); `whose` are the ids of the incidents. `versions`, `referred`, `ended` and `gone` are what must be.
 """
 
 import hashlib
@@ -17,6 +17,8 @@ CREATE TABLE accepted(part INTEGER, offset INTEGER, kind TEXT, event_id BLOB, no
   area TEXT, case_ref BLOB, facts BLOB, more TEXT);
 CREATE TABLE versions(event_id BLOB PRIMARY KEY, topic TEXT, offset INTEGER, incident BLOB, accepted INTEGER,
   current INTEGER, more TEXT) WITHOUT ROWID;
+CREATE TABLE referred(event_id BLOB PRIMARY KEY, topic TEXT, offset INTEGER, incident BLOB, referral BLOB,
+  more TEXT) WITHOUT ROWID;
 CREATE TABLE ended(event_id BLOB PRIMARY KEY, ending TEXT, ended_at INTEGER) WITHOUT ROWID;
 CREATE TABLE withdrawals(topic TEXT, offset INTEGER, event_id BLOB);
 CREATE TABLE gone(event_id BLOB PRIMARY KEY, incident BLOB) WITHOUT ROWID;

@@ -192,7 +192,7 @@ def order(book: Book, mints: dict[str, bytes]) -> Finding:
             latest[topic, case, part] = arrived
     early = (
         "SELECT e.part, e.offset, e.event_id FROM accepted e JOIN accepted v USING(event_id, part) "
-        "WHERE e.kind='VersionEnded' AND v.kind IN ('IncidentAccepted', 'RevisionAccepted') AND e.offset<v.offset"
+        "WHERE e.kind='VersionEnded' AND v.kind IN ('IncidentAccepted', 'RevisionAccepted', 'ReferralAccepted') AND e.offset<v.offset"
     )
     f.rows("ended before it came", rows_of(book, early))
     if not withdrawn:

@@ -13,17 +13,21 @@ INCIDENT, PATTERN, WITHDRAWAL, RETRACTION = (
     "ConsentWithdrawn",
     "IncidentRetracted",
 )
-REVISIONS = ("IncidentAmended", "IncidentVerified", RETRACTION)
+REVISIONS = ("IncidentAmended", "IncidentVerified", "ConsentGiven", RETRACTION)
+REFERRALS = MADE, FOLLOWED_UP = "ReferralMade", "ReferralFollowedUp"
 SHARED = ("report_pending_verification", "verified")
+DECLINED, NO_REFERRAL, LATER = "referral.declined", "referral.unknown", "referral.not_newest"
 UNKNOWN, NOT_NEWEST, FORKED = "revision.unknown_version", "revision.not_newest", "envelope.sequence_forked"
 
 
-# Incidents and versions that were accepted and whose withdrawal counts: it names them, and came after them.
+# Incidents, versions and referrals that were accepted and whose withdrawal counts: it names them, and came after them.
 GONE = """
 INSERT OR IGNORE INTO gone
 SELECT w.event_id, v.incident FROM withdrawals w
   JOIN raw r ON r.topic=w.topic AND r.offset=w.offset AND r.expected='consent_withdrawn'
-  JOIN versions v ON v.topic=w.topic AND v.event_id=w.event_id AND v.accepted AND v.offset<w.offset"""
+  JOIN (SELECT topic, event_id, offset, incident FROM versions WHERE accepted UNION ALL
+        SELECT topic, event_id, offset, incident FROM referred) v
+    ON v.topic=w.topic AND v.event_id=w.event_id AND v.offset<w.offset"""
 
 
 class Record(NamedTuple):
@@ -74,6 +78,14 @@ class Life:
 
 
 @dataclass
+class Sayings:
+    """What was said of a referral: the outcomes by event, and the event that said the last."""
+
+    outcomes: dict[bytes, str]
+    last: bytes
+
+
+@dataclass
 class Lane:
     """What has come from one node so far."""
 
@@ -81,6 +93,8 @@ class Lane:
     done: set[bytes] = field(default_factory=set)
     withdrawn: set[bytes | None] = field(default_factory=set)
     lives: dict[bytes, Life] = field(default_factory=dict)
+    referrals: dict[bytes, Sayings] = field(default_factory=dict)
+    referred: list[tuple[Any, ...]] = field(default_factory=list)
     waiting: dict[int, tuple[Record, Body]] = field(default_factory=dict)
     taken: list[tuple[int, str, Record]] = field(default_factory=list)
     versions: list[tuple[Any, ...]] = field(default_factory=list)
@@ -113,6 +127,7 @@ def fold(book: sqlite3.Connection) -> None:
         ]
         book.executemany("UPDATE raw SET taken=?, reasons=? WHERE topic=? AND part=? AND offset=?", taken)
         book.executemany("INSERT INTO versions VALUES(?,?,?,?,?,?,?)", lane.versions)
+        book.executemany("INSERT INTO referred VALUES(?,?,?,?,?,?)", lane.referred)
         book.executemany("INSERT INTO ended VALUES(?,?,?)", lane.ended)
     book.execute(GONE)
     book.commit()
@@ -141,7 +156,7 @@ def _outcome(lane: Lane, record: Record, refused: list[str], body: Body | None) 
         lane.withdrawn.add(record.case)
         lane.waiting = {at: one for at, one in lane.waiting.items() if one[0].case != record.case}
         return "consent_withdrawn", []
-    if record.kind in (INCIDENT, *REVISIONS) and record.case in lane.withdrawn:
+    if record.kind in (INCIDENT, *REVISIONS, *REFERRALS) and record.case in lane.withdrawn:
         return "withdrawn", []
     if refused:
         return "quarantined", refused
@@ -150,7 +165,7 @@ def _outcome(lane: Lane, record: Record, refused: list[str], body: Body | None) 
             lane.waiting[record.offset] = record, body
             return "waiting", []
         reason = _revised(lane, record, body, record.offset)
-        return ("quarantined", [reason]) if reason else ("revised", [])
+        return ("quarantined", [reason]) if reason else ("accepted" if record.kind in REFERRALS else "revised", [])
     if record.kind == INCIDENT:
         lane.versions.append((event_id, record.topic, record.offset, event_id, True, True, plain()))
     return "accepted", []
@@ -173,6 +188,8 @@ def _revised(lane: Lane, record: Record, body: Body, at: int) -> str:
     assert event_id is not None
     if _hopeless(lane, record, body):
         return UNKNOWN
+    if record.kind in REFERRALS:
+        return _referred(lane, record, body, at)
     replaced = {event_id for event_id, _ in body.replaced}
     life = lane.lives.get(body.incident) or Life({body.incident}, {body.incident}, body.incident)
     if record.kind == RETRACTION and life.heads - replaced:
@@ -186,6 +203,28 @@ def _revised(lane: Lane, record: Record, body: Body, at: int) -> str:
     if body.shared:
         life.shared.add(event_id)
     lane.versions.append((event_id, record.topic, at, body.incident, body.shared, speaks, _more(body)))
+    return ""
+
+
+def _referred(lane: Lane, record: Record, body: Body, at: int) -> str:
+    """Go on with a referral, of which `replaced` names the first and the last event; return why that cannot be."""
+    event_id = record.event_id
+    assert event_id is not None
+    referral = event_id
+    if record.kind == FOLLOWED_UP:
+        (referral, _), (last, _) = body.replaced
+        said = lane.referrals.get(referral)
+        if said is None:
+            return NO_REFERRAL
+        if said.outcomes.get(last, said.outcomes[said.last]) == "declined":
+            return DECLINED
+        if last != said.last:
+            return LATER
+        lane.ended.append((last, "followed_up", body.recorded))
+        said.outcomes[event_id], said.last = body.more["outcome"], event_id
+    else:
+        lane.referrals[event_id] = Sayings({event_id: body.more["outcome"]}, event_id)
+    lane.referred.append((event_id, record.topic, at, body.incident, referral, plain(**body.more)))
     return ""
 
 

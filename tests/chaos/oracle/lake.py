@@ -15,11 +15,13 @@ from tests.chaos.oracle.book import digest, plain
 KEYS: dict[str, tuple[tuple[str, str], ...]] = {
     "incidents": (("incident_id", "version_id"),),
     "versions": (("incident_id", "version_id"),),
+    "referrals": (("referral_id", "version_id"),),
     "patterns": (("pattern_id", ""),),
     "links": (("incident_id", "version_id"), ("pattern_id", "")),
     "duplicates": (("first_id", "first_version"), ("second_id", "second_version")),
     "quarantine": (("topic", ""), ("offset", "")),
 }
+CODED = ("service", "consented", "outcome")
 PERSONS = ("women", "girls", "men", "boys", "unknown")
 
 
@@ -108,6 +110,9 @@ def _rows(book: sqlite3.Connection, path: str, data: bytes) -> None:
 
 def _more(name: str, row: dict[str, Any]) -> str | None:
     """Return what a row says of a version beside its facts."""
+    if name == "referrals":
+        months = {each: _day(row[each]) for each in ("referred_in", "followed_up_in")}
+        return plain(incident=row["incident_id"], **{each: row[each] for each in CODED}, **months)
     if name not in ("incidents", "versions"):
         return None
     late, verified = row.get("late_verification"), _day(row.get("verified_on"))

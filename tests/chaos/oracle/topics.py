@@ -98,7 +98,12 @@ def _raw(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
         book.executemany("INSERT INTO withdrawals VALUES(?,?,?)", rows)
 
 
-FACTS = {"IncidentAccepted": "@incident", "RevisionAccepted": "@incident", "PatternAccepted": "@pattern"}
+FACTS = {
+    "IncidentAccepted": "@incident",
+    "RevisionAccepted": "@incident",
+    "PatternAccepted": "@pattern",
+    "ReferralAccepted": "@referral",
+}
 
 
 def _accepted(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
@@ -110,6 +115,8 @@ def _accepted(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
     more = None
     if name == "RevisionAccepted":
         more = plain(incident=e["incident_id"].hex(), current=e["current"], **_change(e))
+    elif name == "ReferralAccepted":
+        more = plain(incident=e["incident_id"].hex(), referral=e["referral_id"].hex(), **e["referral"])
     elif name == "VersionEnded":
         more = plain(ending=e["ending"], ended_at=e["ended_at"])
     book.execute("INSERT INTO accepted VALUES(?,?,?,?,?,?,?,?,?,?)", (*row, e.get("case_ref"), found, more))
@@ -131,6 +138,7 @@ def _quarantine(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
 HUB: dict[str, tuple[str, tuple[tuple[str, str], ...], str]] = {
     "IncidentShared": ("incident", (("incident_id", ""),), "@incident"),
     "RevisionShared": ("revision", (("incident_id", "version_id"),), "@incident"),
+    "ReferralShared": ("referral", (("referral_id", "version_id"),), ""),
     "VersionClosed": ("closed", (("incident_id", "version_id"),), ""),
     "PatternShared": ("pattern", (("pattern_id", ""),), "@pattern"),
     "PatternLinked": ("link", (("incident_id", "version_id"), ("pattern_id", "")), ""),
@@ -148,6 +156,9 @@ def _hub(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
     more = None
     if name == "RevisionShared":
         more = plain(current=e["current"], **_change(e))
+    elif name == "ReferralShared":
+        said = ("service", "consented", "outcome", "referred_in", "followed_up_in")
+        more = plain(incident=e["incident_id"].hex(), **{each: e[each] for each in said})
     elif name == "VersionClosed":
         more = plain(ending=e["ending"], ended_on=e["ended_on"])
     row = (record.topic.partition(".")[2], record.offset, kind, a, b, whose, digest(e[facts]) if facts else None, more)

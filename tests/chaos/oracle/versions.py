@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from typing import Any
 
+from tests.chaos.oracle import referrals
 from tests.chaos.oracle.book import mint, plain
 from tests.chaos.oracle.expect import REVISIONS, UNKNOWN
 from tests.chaos.oracle.finding import Book, Finding, rows_of
@@ -28,6 +29,7 @@ def accepted(book: Book, f: Finding) -> None:
     query = "SELECT e.part, v.event_id, v.ending, v.ended_at FROM ended v JOIN ends e ON e.topic='accepted'"
     ended = [(part, event_id, plain(ending=ending, ended_at=at)) for part, event_id, ending, at in rows_of(book, query)]
     f.differ("lanes told of a version's end", told, ended)
+    referrals.accepted(book, f)
     _tried(book, f, wanted, ended)
 
 
@@ -75,6 +77,8 @@ def shared(book: Book, f: Finding, region: str, secret: bytes) -> None:
             standing.add(name)
         if gone is not None:
             left.add(whose)
+    replaced, more_left = referrals.shared(book, f, region, secret)
+    closed, left = closed | replaced, left | more_left
     found = _hub(book, region, "a, whose, more", "revision")
     f.differ(f"hub.{region} versions", found, revisions)
     _closed(f, region, _hub(book, region, "a, whose, more", "closed"), closed)
@@ -131,6 +135,7 @@ def stored(book: Book, f: Finding, region: str) -> None:
     """The rows of a region's tables are the records of its topic, but for what names what is removed or closed."""
     left = {a for (a,) in _hub(book, region, "a", "removed")}
     closed = {a: json.loads(more) for a, more in _hub(book, region, "a, more", "closed")}
+    referrals.stored(book, f, region, left, set(closed))
     wanted: dict[str, set[Any]] = {"incidents": set(), "versions": set()}
     for a, whose, more in [
         *_hub(book, region, "a, whose, more", "incident"),

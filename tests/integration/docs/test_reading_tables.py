@@ -21,6 +21,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "reading-tables.md"
 PROGRAMS = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?```python\n(.*?)```", PAGE.read_text(), re.M | re.S))
 CONNECTING = PROGRAMS.pop("Connecting")
 INCIDENTS = 40
+SCOPES = ("hub", "headquarters", "public", "hub")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,10 @@ def region(cluster):
     name = f"docs-{uuid4().hex[:8]}"
     store = Store(f"http://{cluster.s3}", cluster.access_key, cluster.secret_key, cluster.bucket)
     sink = DeltaSink(store, f"hub.{name}", 0)
-    log = {number: incident(number) for number in range(INCIDENTS)} | {INCIDENTS: link(5), INCIDENTS + 1: pattern(6)}
+    log = {number: incident(number, sharing_scope=SCOPES[number % 4]) for number in range(INCIDENTS)} | {
+        INCIDENTS: link(5),
+        INCIDENTS + 1: pattern(6),
+    }
     for start in range(0, len(log), 9):
         sink.write(batch(f"hub.{name}", log, start, min(start + 9, len(log))))
     found = Counter()
@@ -53,11 +57,11 @@ def run(cluster, region, program, folder):
 
 HISTORY = [
     *(incident(number, verification="report_pending_verification") for number in range(6)),
-    revision(0, 100, recorded=810, verified=True, verification="verified"),
+    revision(0, 100, recorded=810, change="verified", verification="verified"),
     revision(1, 101, current=False, recorded=812, verification="verified"),
     closure(0, None, 810, "verified"),
     closure(2, None, 815, "did_not_occur"),
-    revision(1, 102, recorded=818, verified=True, verification="verified"),
+    revision(1, 102, recorded=818, change="verified", verification="verified"),
     closure(1, 101, 818, "verified"),
     closure(1, None, 818, "verified"),
     incident(7, recorded=830, verification="report_pending_verification"),
@@ -104,6 +108,14 @@ def test_a_tool_counts_what_is_there(cluster, region, tmp_path, tool):
     assert run(cluster, name, PROGRAMS[tool], tmp_path) == f"{expected}\n"
 
 
+@pytest.mark.parametrize(("audiences", "count"), [('["headquarters", "public"]', 20), ('["public"]', 10)])
+def test_counts_for_an_audience_are_of_what_may_go_there(cluster, region, tmp_path, audiences, count):
+    program = PROGRAMS["Counts for Headquarters or the public, with DuckDB"]
+    assert '["headquarters", "public"]' in program
+    program = program.replace('["headquarters", "public"]', audiences)
+    assert run(cluster, region[0], program, tmp_path) == f"[('verified', {count})]\n"
+
+
 def test_links_lead_from_incidents_to_patterns(cluster, region, tmp_path):
     assert run(cluster, region[0], PROGRAMS["Incidents and the patterns they fit"], tmp_path) == "[(1, 1)]\n"
 
@@ -121,6 +133,7 @@ def test_every_program_of_the_page_is_run():
         "pandas",
         "pyarrow",
         "Incidents and the patterns they fit",
+        "Counts for Headquarters or the public, with DuckDB",
         "As of a day, with DuckDB",
         "As of a day, with Polars",
         "As of a day, with pandas",

@@ -27,7 +27,7 @@ def topic(store):
 def new_topic(store):
     name = f"hub.s{uuid4().hex[:8]}"
     sink = DeltaSink(store, name, 0)
-    log = log_of(40) | {40: closure(0), 41: revision(1, 101, current=False, verified=True)}
+    log = log_of(40) | {40: closure(0), 41: revision(1, 101, current=False, change="verified")}
     for end in (15, 40, 42):
         sink.write(batch(name, log, sink.position(), end))
     for path in of_topic(name):

@@ -3,7 +3,7 @@
 from pipeline import trace
 from pipeline.log import Entry
 from schemas import seal
-from tests.conformance.hub_events import closure, duplicate, incident, link, octets, revision
+from tests.conformance.hub_events import closure, duplicate, incident, link, octets, referral, removal, revision
 
 TOPIC, SECRET, EVENT = "hub.sahel", b"s" * 32, bytes(range(16))
 
@@ -28,6 +28,20 @@ def test_a_duplicate_of_another_incidents_closed_version_is_not_told(monkeypatch
     found = hub(monkeypatch, incident(1), duplicate(1, 2), duplicate(3, 1, (9, None)), closure(2), closure(3))
     assert found["probable_duplicates"] == [octets(3).hex()]
     assert "closed" not in found
+
+
+def test_what_was_said_of_a_referral_is_told_until_it_is_followed_up(monkeypatch):
+    filed = lambda *_: {"file": "f", "version": 1}  # noqa: E731 - the same for all
+    told = [incident(7), referral(7, 1), referral(7, 2, 1, "service_received")]
+    found = hub(monkeypatch, *told, files=filed)
+    assert (found["incident"], found["referral"], found["table"]) == (octets(7).hex(), octets(1).hex(), filed())
+    found = hub(monkeypatch, *told, closure(7, 1, ending="followed_up"), files=filed)
+    assert (found["closed"]["ending"], "table" in found, "stands in its place" in found["ends"]) == (
+        "followed_up",
+        False,
+        True,
+    )
+    assert "removed" in hub(monkeypatch, *told, removal(7), files=filed)
 
 
 def test_an_event_of_another_region_has_no_story_here(monkeypatch):

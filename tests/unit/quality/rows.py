@@ -147,11 +147,19 @@ def tables(incidents=20, patterns=5):
     pair = {"area": "CD61", "score": 70, "reasons": ["same_day", "same_forms"]}
     pair |= {"first_version": None, "second_version": None}
     bad = {"node": "MONUSCO", "topic": "raw.MONUSCO", "partition": 0, "event_id": None, "sequence": None, "kind": None}
+    referral = {**shared, "service": "medical", "referred_in": RECORDED, "outcome": "pending", "followed_up_in": None}
     more = dict.fromkeys(("incident_id", "pattern_id", "node", "area", "ending", *FIRST), pl.String)
     more |= {"verified_on": pl.Date, "late_verification": pl.Boolean, "conflict": pl.Boolean}
     return {
         "hub/sahel/versions": pl.DataFrame(olds, schema={name: more.get(name) or dtype(name) for name in olds[0]}),
         "hub/sahel/incidents": pl.DataFrame(rows, schema={name: more.get(name) or dtype(name) for name in rows[0]}),
+        "hub/sahel/referrals": pl.DataFrame(
+            [
+                referral | {"referral_id": each, "version_id": each, "incident_id": each, "consented": True}
+                for each in ids[:6]
+            ],
+            schema_overrides={"followed_up_in": pl.Date},
+        ),
         "hub/sahel/patterns": pl.DataFrame(seen, schema={name: more.get(name) or dtype(name) for name in seen[0]}),
         "hub/sahel/links": pl.DataFrame(
             [link | {"incident_id": ids[i], "pattern_id": marks[0]} for i in range(6)],

@@ -51,6 +51,11 @@ BROKEN = {
         ({"women": 6000}, "incident.persons_out_of_range"),
         ({"conflict": None}, "table.conflict_missing"),
     ],
+    "hub/sahel/referrals": [
+        ({"consented": False}, "referrals.passed_on_without_consent"),
+        ({"service": None}, "table.service_missing"),
+        ({"referral_id": f"{5:032x}", "version_id": f"{5:032x}"}, "table.key_repeated"),
+    ],
     "hub/sahel/links": [
         ({"incident_id": "f" * 32}, "links.incident_unknown"),
         ({"pattern_id": "f" * 32}, "links.pattern_unknown"),
@@ -106,11 +111,15 @@ def test_a_table_without_rows_fails_unless_allowed(status):
     assert audit.passed(checked, allow_empty=True)
 
 
-def test_versions_may_be_empty_as_long_as_nothing_was_amended():
+@pytest.mark.parametrize("kind", ["versions", "referrals"])
+def test_a_table_may_be_empty_as_long_as_nothing_was_amended_and_nobody_referred(kind):
     whole = tables()
-    versions = whole["hub/sahel/versions"]
-    for standing in (versions.clear(), None):
-        assert audit.passed(audit.audit(whole | {"hub/sahel/versions": standing}))
+    for standing in (whole[f"hub/sahel/{kind}"].clear(), None):
+        assert audit.passed(audit.audit(whole | {f"hub/sahel/{kind}": standing}))
+
+
+def test_an_incident_that_has_moved_to_its_history_is_known():
+    whole = tables()
     moved = whole | {"hub/sahel/incidents": whole["hub/sahel/incidents"][1:]}
     assert audit.passed(audit.audit(moved)), "what has moved meanwhile is known"
 
@@ -147,7 +156,7 @@ def test_the_pages_hold_no_value_of_a_table_and_load_nothing(tmp_path):
     whole = changed("hub/sahel/incidents", dict.fromkeys(("country", "party", "node", "setting"), TAG))
     checked = audit.audit(whole, tmp_path / "docs")
     pages = sorted((tmp_path / "docs").rglob("*.html"))
-    assert len(pages) == 2 * 9 + 1
+    assert len(pages) == 2 * 10 + 1
     assert TAG not in audit.as_json(checked, allow_empty=False, folder=None)
     for page in pages:
         text = page.read_text()
@@ -188,7 +197,7 @@ def test_the_line_of_json():
 
 
 @pytest.mark.parametrize(("rows", "shown"), [(0, 0), (1, None), (4, None), (5, 5)])
-@pytest.mark.parametrize("kind", ["incidents", "versions", "links", "duplicates"])
+@pytest.mark.parametrize("kind", ["incidents", "versions", "referrals", "links", "duplicates"])
 def test_no_number_of_rows_tells_of_fewer_than_five_incidents(kind, rows, shown):
     each = Checked(f"hub/sahel/{kind}", rows, 1, "passed")
     assert shown_rows(each) == shown

@@ -49,8 +49,8 @@ def test_the_contracts_of_this_repository_are_as_released_and_readable_for_good(
 def test_a_field_with_a_default_may_come_and_a_symbol_may_go(root):
     change(root, "EpochKey", lambda schema: add(schema, name="note", type=["null", "string"], default=None))
     release(root, "EpochKey", 2)
-    change(root, "VersionEnded", lambda schema: field(schema, "ending")["type"]["symbols"].remove("security"))
-    release(root, "VersionEnded", 2)
+    change(root, "IncidentRetracted", lambda schema: field(schema, "reason")["type"]["symbols"].remove("security"))
+    release(root, "IncidentRetracted", 2)
     assert evolution.check(root) == []
 
 
@@ -149,7 +149,7 @@ def test_an_edited_nested_contract_is_found_in_all_that_hold_it(root):
     change(root, "Incident", lambda schema: field(schema, "women").update(type="long"), version=1)
     found = evolution.check(root)
     edited = {problem.split()[0] for problem in found if "was edited" in problem}
-    further = {"IncidentAmended", "IncidentVerified", "RevisionAccepted", "RevisionShared"}
+    further = {"IncidentAmended", "IncidentVerified", "ConsentGiven", "RevisionAccepted", "RevisionShared"}
     assert edited == {"Incident", "IncidentReported", "IncidentAccepted", "IncidentShared", *further}
 
 

@@ -80,7 +80,7 @@ def test_what_only_a_further_version_has_stands_at_the_end_and_may_be_null(name)
     assert list(more) == names + (["ended_on", "ending", "conflict"] if name == "versions" else [])
     assert [one.name for one in more.values() if not one.nullable] == (["conflict"] if name == "versions" else [])
     assert more["step"].codes == ("focal_point", "technical", "task_force")
-    assert more["step"].doc.startswith("Step of verification; null where it was amended. Null for")
+    assert more["step"].doc.startswith("Step of verification; null where this is no verification. Null for")
     assert "current" not in more
 
 

@@ -76,18 +76,19 @@ def value(row, leads=("sahel",)):
     return confluent(latest(name), rows.write(latest(name), {**common, **more}))
 
 
-def revised(row, of, current=True):
+def revised(row, of, current=True, release=None, **more):
     """Return the framed record of a further version, `row`, of the incident with the number `of`."""
+    release = release or latest("RevisionAccepted")
     verified = {"change": "verified", "step": "technical", "verified_on": day(row.day), "late_verification": False}
     common = {"event_id": identity(row.id), "sequence": row.id, "recorded_at": RECORDED, "area": row.area}
     values = {**common, **verified, "node": row.node, "case_ref": identity(of), "incident": facts(row)}
-    values |= {"incident_id": identity(of), "current": current}
-    return confluent(latest("RevisionAccepted"), rows.write(latest("RevisionAccepted"), values))
+    values |= {"incident_id": identity(of), "current": current, **more}
+    return confluent(release, rows.write(release, values))
 
 
-def ended(number, node="N1", ending="amended"):
+def ended(number, node="N1", ending="amended", release=None):
     """Return the framed record that ends a version of a node's incident."""
-    release = latest("VersionEnded")
+    release = release or latest("VersionEnded")
     values = {"event_id": identity(number), "node": node, "ended_at": RECORDED, "ending": ending}
     return confluent(release, rows.write(release, values))
 

@@ -151,6 +151,49 @@ def verification(sequence, number, replaced, state="verified", step="focal_point
     return revision("IncidentVerified", sequence, number, replaced, incident=incident, **who, **more)
 
 
+def consent(sequence, number, replaced, scope="headquarters", on=date(2021, 3, 31), facts=None, **more):
+    """Return a ConsentGiven of case `number`; see `revision`."""
+    incident = {**INCIDENT, **(facts or {}), "sharing_scope": scope}
+    return revision("ConsentGiven", sequence, number, replaced, incident=incident, given_on=on, **more)
+
+
+REFERRAL = {
+    "service": "medical",
+    "referred_on": date(2021, 3, 5),
+    "consented": True,
+    "outcome": "pending",
+    "followed_up_on": None,
+}
+
+
+def referral(sequence, number, area="ML01", *, of=None, facts=None, contract="ReferralMade", **more):
+    """Return a ReferralMade of case `number`, about the incident of event `of` (default: the number of its case)."""
+    of = number if of is None else of
+    own = {field["name"] for field in latest(contract).schema["fields"]}
+    values = {
+        "recorded_at": RECORDED,
+        "incident_id": identity(of),
+        "incident_number": of,
+        "area": area,
+        "referral": {**REFERRAL, **(facts or {})},
+        **{name: value for name, value in more.items() if name in own},
+    }
+    around = {name: value for name, value in more.items() if name not in own}
+    return sealed(contract, sequence, number, rows.write(latest(contract), values), **around)
+
+
+def follow_up(sequence, number, made, replaced=None, outcome="service_received", facts=None, **more):
+    """Return a ReferralFollowedUp of the referral of event `made`; it replaces what event `replaced` said (default: that)."""
+    replaced = made if replaced is None else replaced
+    facts = {"outcome": outcome, "followed_up_on": date(2021, 4, 6), **(facts or {})}
+    named = {
+        "referral_id": identity(made),
+        "referral_number": made,
+        "replaces": replaces([(identity(replaced), replaced)]),
+    }
+    return referral(sequence, number, facts=facts, contract="ReferralFollowedUp", **{**named, **more})
+
+
 def retraction(sequence, number, replaced, reason="error", **more):
     """Return an IncidentRetracted of case `number`; see `revision`."""
     return revision("IncidentRetracted", sequence, number, replaced, reason=reason, **more)

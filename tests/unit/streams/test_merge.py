@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from schemas import seal
 from schemas.errors import NotSetUp
 from schemas.places import region_codes_of
+from streams.frames import versions
 from streams.merge import Merge
 from tests.unit.streams import plain
 from tests.unit.streams.accepted import (
@@ -295,6 +296,21 @@ def test_a_version_is_an_incident_of_its_own_area_and_the_one_before_is_closed_w
         assert (row["current"], row["change"], row["step"], row["node"]) == (True, "verified", "technical", "N1")
     assert {topic for topic, _ in linked} == {topic for topic, _ in came}
     assert all((row["incident_id"], row["version_id"]) == (of[topic], version[topic]) for topic, row in linked)
+
+
+def test_a_consent_is_a_version_and_an_end_as_any_other_also_beside_those_of_an_earlier_release():
+    first, second, third = (plain.Incident(number, AREA, 18_000) for number in (1, 2, 3))
+    given = {"change": "consent_given", "step": "unspecified", "verified_on": None}
+    came, gone = (versions(name)[0] for name in ("RevisionAccepted", "VersionEnded"))
+    late = [revised(second, 1, release=came), ended(1, ending="verified", release=gone)]
+    late += [revised(third, 1, **given), ended(2, ending="consent_given")]
+    _, [_, found] = run([[first], late])
+    told = [(name, row) for topic, *_, name, row in found if topic == "hub.sahel"]
+    versions_of = {row["version_id"]: row["change"] for name, row in told if name == "RevisionShared"}
+    endings = {row["version_id"]: row["ending"] for name, row in told if name == "VersionClosed"}
+    second, third = (seal.mint(SECRETS["sahel"], identity(number)) for number in (2, 3))
+    assert versions_of == {second: "verified", third: "consent_given"}
+    assert endings == {None: "verified", second: "consent_given"}
 
 
 def test_probable_duplicates_name_versions():

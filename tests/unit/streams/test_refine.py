@@ -125,9 +125,10 @@ def damaged(value, at=-1):
         (raw.envelope("Unknown", 1, b"", schema=b"12345678"), ["envelope.kind_not_supported"]),
         (raw.envelope("IndicatorObserved", 1, b"", schema=b"12345678"), ["envelope.kind_not_supported"]),
         (
-            raw.envelope("ReferralMade", 1, b"", schema=b"12345678"),
+            raw.envelope("IndicatorObserved", 1, b"", case(1), schema=b"12345678"),
             ["envelope.kind_not_supported", "envelope.case_ref"],
         ),
+        (raw.envelope("ReferralMade", 1, b"", schema=b"12345678"), ["envelope.case_ref", "envelope.body_schema"]),
         (pattern(1, body_schema=latest("IncidentReported").fingerprint), ["envelope.body_schema"]),
         (pattern(1, body_schema=b"12345678"), ["envelope.body_schema"]),
         (incident(99), ["seal.no_key"]),

@@ -1,11 +1,13 @@
 """Revisions in refine: what becomes of them, what they end, and what they may not do."""
 
+import json
 from datetime import date
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams import lives
 from streams.partition import partition_of
 from tests.unit.streams.raw import (
     INCIDENT,
@@ -13,6 +15,7 @@ from tests.unit.streams.raw import (
     RECORDED,
     amendment,
     case,
+    consent,
     identity,
     incident,
     retraction,
@@ -22,6 +25,7 @@ from tests.unit.streams.raw import (
 from tests.unit.streams.test_refine import CRASH, STAGE, run, step
 
 SHARED = ("report_pending_verification", "verified")
+HEADQUARTERS, VERIFIED = {"sharing_scope": "headquarters"}, {"verification": "verified"}
 
 
 def said(batch):
@@ -186,6 +190,23 @@ def test_a_refused_report_can_be_put_right():
         ),
         ([incident(1), amendment(2, 1, [1]), retraction(3, 1, [1])], ["revision.not_newest"]),
         ([incident(1), retraction(2, 99, [1], of=1)], ["seal.no_key"]),
+        ([incident(1, facts=HEADQUARTERS), consent(2, 1, [1], "hub")], ["consent.narrower"]),
+        ([incident(1), consent(2, 1, [1], "public"), consent(3, 1, [2])], ["consent.narrower"]),
+        (
+            [incident(1), consent(2, 1, [1], "public"), amendment(3, 1, [1]), consent(4, 1, [2, 3])],
+            ["consent.narrower"],
+        ),
+        ([incident(1), consent(2, 1, [1], facts={"sharing_basis": "public_information"})], ["consent.basis"]),
+        ([incident(1), consent(2, 1, [1], on=date(2021, 2, 28))], ["consent.day"]),
+        ([incident(1), consent(2, 1, [1], on=date(2026, 1, 3))], ["consent.day"]),
+        ([incident(1), consent(2, 1, [1], facts={"verification": "verified"})], ["revision.verification_by_amendment"]),
+        ([incident(1), consent(2, 1, [1], facts={"women": 0})], ["incident.persons_none"]),
+        ([incident(1), consent(2, 1, [2])], ["revision.unknown_version"]),
+        ([incident(1), amendment(2, 1, [1]), consent(3, 4, [2], of=1)], ["revision.other_incident"]),
+        (
+            [incident(1), verification(2, 1, [1]), consent(3, 1, [2], facts=VERIFIED), verification(4, 1, [3])],
+            ["revision.step"],
+        ),
         ([incident(1), retraction(2, 1, [1], body_schema=b"12345678")], ["envelope.body_schema"]),
     ],
 )
@@ -207,6 +228,72 @@ def test_a_correction_has_to_be_examined_anew():
         amendment(3, 1, [2], {"verification": "verified"}),
     ]
     assert of_last([*values, verification(4, 1, [3])]) == ([(4, True)], [(3, "verified")], {"revised": 1})
+
+
+@pytest.mark.parametrize(("before", "after"), [("hub", "headquarters"), ("hub", "public"), ("public", "public")])
+def test_a_consent_is_a_version_with_its_audience_and_says_no_day(before, after):
+    _, [_, found], [_, counts] = run([[incident(1, facts={"sharing_scope": before})], [consent(2, 1, [1], after)]])
+    assert counts == {"revised": 1}
+    assert said(found) == ([(2, True)], [(1, "consent_given")])
+    [row] = [row for _, _, _, name, row in found if name == "RevisionAccepted"]
+    assert (row["change"], row["step"], row["verified_on"]) == ("consent_given", "unspecified", None)
+    assert row["incident"] == {**INCIDENT, "sharing_scope": after}
+    assert "given_on" not in row
+
+
+@pytest.mark.parametrize("on", [date(2021, 3, 1), date(2026, 1, 1), date(2026, 1, 2)])
+def test_consent_is_given_from_the_day_of_the_incident_to_that_of_its_record(on):
+    assert of_last([incident(1), consent(2, 1, [1], on=on)])[2] == {"revised": 1}
+
+
+def test_an_audience_is_remembered_over_a_crash_and_by_whoever_follows():
+    values = [incident(1, facts=HEADQUARTERS), amendment(2, 1, [1], HEADQUARTERS), consent(3, 1, [2], "hub")]
+    for batches in ([values], [[values[0]], CRASH, [values[1]], CRASH, [values[2]]]):
+        state, found, _ = run(batches)
+        assert [row["reasons"] for *_, row in found[-1] if "reasons" in row] == [["consent.narrower"]]
+        assert STAGE.thaw(STAGE.freeze(state)).lives[identity(1)].versions[identity(2)].scope == "headquarters"
+
+
+def test_a_correction_may_name_a_narrower_audience_and_consent_widens_it_again():
+    values = [incident(1, facts=HEADQUARTERS), amendment(2, 1, [1])]
+    assert of_last(values) == ([(2, True)], [(1, "amended")], {"revised": 1})
+    assert of_last([*values, consent(3, 1, [2])]) == ([(3, True)], [(2, "consent_given")], {"revised": 1})
+
+
+def test_consent_leaves_the_steps_of_verification_as_they_are():
+    values = [incident(1), verification(2, 1, [1]), consent(3, 1, [2], facts=VERIFIED)]
+    last = verification(4, 1, [3], step="technical", verifier=2, facts=HEADQUARTERS)
+    assert of_last([*values, last]) == ([(4, True)], [(3, "verified")], {"revised": 1})
+
+
+def test_consent_about_what_is_no_longer_shared_brings_no_row():
+    gone = {"verification": "did_not_occur"}
+    values = [incident(1), verification(2, 1, [1], "did_not_occur"), consent(3, 1, [2], facts=gone)]
+    assert of_last(values) == ([], [], {"revised": 1})
+
+
+def test_consent_that_comes_before_the_report_waits_for_it():
+    state, found, counts = run([[consent(2, 1, [1])], [incident(1)]])
+    assert counts == [{"waiting": 1}, {"accepted": 1}]
+    assert [said(batch) for batch in found] == [([], []), ([(2, True)], [(1, "consent_given")])]
+    assert state.waiting == {}
+
+
+def test_consent_after_a_withdrawal_brings_nothing_back():
+    values = [incident(1), withdrawal(2, 1, [1]), consent(3, 1, [1])]
+    for size in (1, 3):
+        state, found, counts = run([values[at : at + size] for at in range(0, 3, size)])
+        assert sum(count.get("withdrawn", 0) for count in counts) == 1
+        assert [said(batch) for batch in found] == [([], [])] * len(counts)
+        assert state.lives == {}
+
+
+def test_a_life_of_an_earlier_release_has_the_audience_of_its_hub():
+    state, _, _ = run([[incident(1)], [amendment(2, 1, [1])]])
+    packed = json.loads(lives.pack(state.lives))
+    for life in packed.values():
+        life["versions"] = {key: version[:3] for key, version in life["versions"].items()}
+    assert lives.unpack(json.dumps(packed).encode()) == state.lives
 
 
 @pytest.mark.parametrize("cut", range(6))
@@ -301,18 +388,21 @@ def test_what_waits_and_breaks_a_rule_of_lives_is_refused_when_it_is_released():
 
 STATES = ["report_pending_verification", "verified", "not_in_scope", "did_not_occur"]
 STEPS = ["focal_point", "technical", "task_force"]
+SCOPES = ["hub", "headquarters", "public"]
 
 
 @st.composite
 def histories(draw):
     """Return records of one node: reports, and revisions that have seen some of what came before them."""
     values, versions = [], {1: [1], 2: [2]}
-    values += [incident(number, facts={"verification": draw(st.sampled_from(STATES[:2]))}) for number in versions]
+    for number in versions:
+        facts = {"verification": draw(st.sampled_from(STATES[:2])), "sharing_scope": draw(st.sampled_from(SCOPES))}
+        values.append(incident(number, facts=facts))
     for sequence in range(3, 3 + draw(st.integers(1, 8))):
         number = draw(st.sampled_from([1, 2]))
         near = versions[number][-3:] + draw(st.sampled_from([[], [], versions[3 - number][-1:]]))
         seen = draw(st.lists(st.sampled_from(near), min_size=1, max_size=2, unique=True))
-        kind = draw(st.sampled_from(["amend", "amend", "verify", "verify", "retract", "withdraw"]))
+        kind = draw(st.sampled_from(["amend", "amend", "verify", "verify", "grant", "grant", "retract", "withdraw"]))
         if kind == "amend":
             values.append(amendment(sequence, number, seen, {"verification": draw(st.sampled_from(STATES[:2]))}))
         elif kind == "verify":
@@ -320,6 +410,9 @@ def histories(draw):
             values.append(
                 verification(sequence, number, seen, draw(st.sampled_from(STATES)), draw(st.sampled_from(STEPS)), who)
             )
+        elif kind == "grant":
+            state = {"verification": draw(st.sampled_from(STATES[:2]))}
+            values.append(consent(sequence, number, seen, draw(st.sampled_from(SCOPES)), facts=state))
         elif kind == "retract":
             values.append(retraction(sequence, number, seen))
         else:

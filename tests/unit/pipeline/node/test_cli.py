@@ -152,9 +152,57 @@ def test_a_case_goes_on_and_each_command_says_what_it_did(tocsin, imported):
     assert tocsin("case", "--event", 1)[1].count("\n") == 3
 
 
+def test_consent_is_recorded_told_and_taken_back(tocsin, imported):
+    tocsin("amend", imported, "--row", 2, "--set", "sharing_basis=informed_consent", "--set", "sharing_scope=hub")
+    status, said = tocsin("grant", imported, "--row", 2, "--scope", "headquarters", "--on", "2026-03-31", "--json")
+    assert (status, line(said)["change"], line(said)["replaces"]) == (0, "consent_given", [4]), said
+    assert (
+        "Event 5 records consent to share the incident of event 2: given_on=2026-03-31; sharing_scope=headquarters.\n"
+        "Now send it: tocsin node sync\n"
+    ) in said
+    status, said = tocsin("grant", "--event", 5, "--scope", "public")
+    assert (status, "make sure that the survivor agreed to publication" in said) == (0, True), said
+    status, said = tocsin("grant", "--event", 2, "--scope", "hub")
+    assert (status, "tocsin node withdraw" in said) == (65, True), said
+    status, said = tocsin("case", "--event", 2, "--json")
+    assert (line(said)["newest"], line(said)["state"]) == ([6], "current"), said
+    assert "consent given: headquarters, 2026-03-31" in said
+    assert tocsin("withdraw", "--event", 6, "--yes")[0] == 0
+    status, said = tocsin("grant", "--event", 2, "--scope", "public")
+    assert (status, "was withdrawn by event 7" in said) == (65, True), said
+
+
+def test_a_referral_is_recorded_followed_up_and_told(tocsin, imported):
+    status, said = tocsin("refer", imported, "--row", 2, "--service", "medical", "--on", "2026-03-31", "--json")
+    assert (status, "Event 4 refers to medical, about the incident of event 2.\n" in said) == (0, True), said
+    assert "tocsin node refer --followed-up --event 4" in said
+    known = {"service": "medical", "referred_on": "2026-03-31", "consented": True, "outcome": "pending"}
+    numbers = {"node": "MONUSCO", "event": 4, "referral": 4, "incident": 2}
+    assert line(said) == {**numbers, **known, "followed_up_on": None}
+    status, said = tocsin("refer", "--followed-up", "--event", 4, "--outcome", "service_received", "--json")
+    assert (status, "Event 5 follows up the referral of event 4: service_received.\n" in said) == (0, True), said
+    assert (line(said)["referral"], line(said)["outcome"]) == (4, "service_received")
+    status, said = tocsin("refer", "--event", 2, "--service", "shelter", "--declined")
+    assert (status, "Event 6 records as declined shelter, about the incident of event 2." in said) == (0, True), said
+    assert "followed-up" not in said
+    said = tocsin("case", "--event", 5)[1]
+    assert "followed up: medical, service_received" in said
+    assert "referred: shelter, declined" in said
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
+        (["refer", "--event", "1"], "A referral takes --service"),
+        (["refer", "--event", "1", "--service", "medical", "--outcome", "declined"], "A referral takes --service"),
+        (["refer", "--event", "1", "--followed-up"], "A follow-up takes --event N"),
+        (["refer", "--event", "1", "--followed-up", "--outcome", "declined", "--service", "legal"], "and no service"),
+        (["refer", "--event", "1", "--followed-up", "--outcome", "declined", "--declined"], "A follow-up takes"),
+        (["refer", "--event", "1", "--followed-up", "--outcome", "declined"], "is about no referral that stands"),
+        (["refer", "--event", "9", "--service", "legal"], "Event 9 of MONUSCO is about no case"),
+        (["grant", "--event", "9", "--scope", "public"], "Event 9 of MONUSCO is about no case"),
+        (["grant", "--event", "1", "--scope", "public", "--on", "2999-01-01"], "future"),
+        (["grant", "--event", "1", "--scope", "hub"], "tocsin node withdraw"),
         (["amend", "--event", "1", "--set", "women=0", "--set", "place=x"], "No field is named 'place'"),
         (["amend", "--event", "1", "--set", "country=XXX"], "incident.country_not_monitored"),
         (["amend", "--event", "9", "--set", "women=1"], "Event 9 of MONUSCO is about no case"),

@@ -4,9 +4,10 @@ import pytest
 
 from pipeline.node import revising, withdrawing
 from pipeline.node.entries import NotWritten
+from pipeline.node.importing import sentence
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.revising import Decision
-from schemas import codes, lifecycle
+from schemas import codes, consent, lifecycle
 from schemas.errors import BadInput
 from schemas.lifecycle import PENDING
 from tests.unit.pipeline.node.revised import history, last, report
@@ -227,6 +228,93 @@ def test_the_steps_of_one_side_of_a_conflict_do_not_bind_the_other(recorded):
     assert [step for step, _ in history(recorded, 1).chain(5)] == ["focal_point", "task_force"]
 
 
+# Granting
+
+
+def grant(node, number, scope, on=None, seen=()):
+    return run(revising.grant, node, number, scope, on, seen)
+
+
+def test_a_consent_carries_day_and_audience_and_leaves_all_other_facts(recorded):
+    done = grant(recorded, 1, "headquarters", date(2024, 2, 29))
+    event = history(recorded, 1).events[3]
+    assert (done.event, done.change, done.incident, done.replaces) == (3, "consent_given", 1, (1,))
+    shared = {"sharing_basis": "informed_consent", "sharing_scope": "headquarters"}
+    assert dict(done.set) == {"given_on": date(2024, 2, 29), **shared}
+    assert event.body["incident"] == {**INCIDENT, **shared}
+    assert event.body["given_on"] == date(2024, 2, 29)
+    assert lifecycle.entries(event.body["replaces"]) == [(history(recorded, 1).reported.event_id, 1)]
+
+
+def test_an_audience_grows_and_what_is_there_is_not_recorded_again(recorded):
+    assert [grant(recorded, 1, scope).event for scope in consent.scopes()] == [3, 4, 5]
+    refused(recorded, "event 5 has consent for this audience already", grant, 1, "public")
+    assert history(recorded, 1).heads == [5]
+
+
+def test_a_report_has_the_audience_that_it_says(recorded):
+    node = report(recorded, sharing_basis="informed_consent", sharing_scope="headquarters")
+    refused(node, "event 3 has consent for this audience already", grant, 3, "headquarters")
+    refused(node, "tocsin node withdraw", grant, 3, "hub")
+    assert grant(node, 3, "public").event == 4
+
+
+def test_a_narrower_audience_is_no_consent_whichever_version_had_the_wider(recorded):
+    grant(recorded, 1, "public")
+    refused(recorded, "withdrawal in part.*tocsin node withdraw", grant, 1, "headquarters")
+    amend(recorded, 1, [1], women=3)
+    refused(recorded, "tocsin node withdraw", grant, 1, "headquarters")
+    done = grant(recorded, 1, "public")
+    assert (done.resolves, history(recorded, 1).events[5].body["incident"]["women"]) == ((3, 4), 3)
+
+
+@pytest.mark.parametrize("lang", codes.LANGUAGES)
+def test_a_refused_consent_is_said_in_the_language_of_the_node(recorded, lang):
+    from dataclasses import replace
+
+    node = replace(recorded, lang=lang)
+    refused(node, codes.sentence("consent.day", lang), grant, 1, "public", INCIDENT["occurred_on"] - timedelta(days=1))
+    done = grant(node, 1, "public")
+    assert done.warnings == (sentence("incident.consent_for_public", lang),)
+
+
+def test_the_day_of_a_consent_is_from_the_incident_to_today(recorded):
+    today = datetime.now(UTC).date()
+    refused(recorded, "future", grant, 1, "public", today + timedelta(days=3))
+    assert grant(recorded, 1, "headquarters", INCIDENT["occurred_on"]).warnings == ()
+    grant(recorded, 1, "public")
+    assert abs(history(recorded, 1).events[4].body["given_on"] - today) <= timedelta(days=1)
+
+
+def test_consent_keeps_the_steps_of_verification(recorded):
+    verify(recorded, 1, "verified", "technical", ONE)
+    grant(recorded, 1, "headquarters")
+    found = history(recorded, 1)
+    assert (found.events[4].state, found.chain(4)) == ("verified", found.chain(3))
+    refused(recorded, "has taken an earlier step", verify, 1, "verified", "task_force", ONE)
+    refused(recorded, "not above the last", verify, 1, "verified", "technical", OTHER)
+    assert verify(recorded, 1, "verified", "task_force", OTHER).event == 5
+
+
+def test_an_amendment_widens_no_audience_that_is_by_consent(recorded):
+    grant(recorded, 1, "headquarters")
+    refused(recorded, "tocsin node grant", amend, 1, sharing_scope="public")
+    amend(recorded, 1, sharing_scope="hub")
+    refused(recorded, "tocsin node grant", amend, 1, sharing_scope="headquarters")
+    amend(recorded, 1, [3], women=3)
+    assert amend(recorded, 1, sharing_scope="headquarters").resolves == (4, 5)
+    refused(recorded, "tocsin node grant", amend, 2, sharing_basis="informed_consent", sharing_scope="public")
+    assert amend(recorded, 2, sharing_scope="public").event == 7
+
+
+def test_a_conflict_over_verification_is_ended_before_consent_is_recorded(recorded):
+    verify(recorded, 1, "verified", "technical", ONE)
+    amend(recorded, 1, [1], women=3)
+    refused(recorded, "tocsin node verify", grant, 1, "public")
+    done = grant(recorded, 1, "public", seen=[3])
+    assert (done.conflicts, history(recorded, 1).heads) == ((4,), [4, 5])
+
+
 # Retracting
 
 
@@ -240,6 +328,7 @@ def test_an_incident_is_retracted_once(recorded, reason):
     assert (again.event, again.before, last(recorded), heard) == (3, True, 3, [1])
     refused(recorded, "was retracted by event 3", amend, 1, women=2)
     refused(recorded, "was retracted by event 3", verify, 1, "verified", "technical", ONE)
+    refused(recorded, "was retracted by event 3", grant, 1, "public")
     assert (history(recorded, 1).heads, history(recorded, 2).heads) == ([], [2])
 
 
@@ -279,6 +368,7 @@ def test_who_declines_retracts_nothing(recorded):
         lambda node: amend(node, 1, women=2),
         lambda node: verify(node, 1, "verified", "technical", ONE),
         lambda node: retract(node, 1),
+        lambda node: grant(node, 1, "public"),
     ],
 )
 def test_a_disk_that_refuses_records_nothing_or_all(recorded, monkeypatch, revise):
@@ -309,10 +399,11 @@ def test_a_torn_event_is_cut_and_made_again(recorded):
 
 def test_a_withdrawn_case_cannot_go_on(recorded):
     run(withdrawing.withdraw, recorded, [1], step=lambda _: None)
-    for revise, arguments in ((amend, ()), (verify, ("verified", "technical", ONE)), (retract, ())):
+    for revise, arguments in ((amend, ()), (verify, ("verified", "technical", ONE)), (grant, ("hub",)), (retract, ())):
         refused(recorded, "was withdrawn by event 3", revise, 1, *arguments)
 
 
 def test_every_sentence_that_is_said_here_is_in_three_languages():
-    for reason in ("not_newest", "step", "same_verifier", "move_not_allowed"):
-        assert len({codes.sentence(f"revision.{reason}", language) for language in codes.LANGUAGES}) == 3
+    said = [f"revision.{reason}" for reason in ("not_newest", "step", "same_verifier", "move_not_allowed")]
+    for reason in (*said, "consent.narrower", "consent.not_given", "consent.basis", "consent.day"):
+        assert len({codes.sentence(reason, language) for language in codes.LANGUAGES}) == 3

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -47,6 +47,14 @@ def test_a_conflict_names_the_newest_versions(recorded):
     found = told(recorded, 1)
     assert (found.state, found.newest) == ("in conflict", (4, 5))
     assert found.lines[-1] == Line(5, "", "amended", (3,), ("women",))
+
+
+def test_a_consent_says_its_audience_and_day(recorded):
+    with Journal(recorded.journal) as journal:
+        revising.grant(recorded, journal, 1, "headquarters", date(2024, 2, 29))
+    found = told(recorded, 1)
+    assert (found.state, found.newest) == ("current", (5,))
+    assert found.lines[-1] == Line(5, "", "consent_given", (4,), ("headquarters", "2024-02-29"))
 
 
 @pytest.mark.parametrize("state", ["did_not_occur", "not_in_scope"])

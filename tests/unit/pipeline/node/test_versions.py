@@ -14,7 +14,7 @@ from pipeline.node.journal import Journal
 from pipeline.node.receipts import Receipted
 from pipeline.node.record import Recorder
 from pipeline.node.revising import Decision
-from schemas import lifecycle, seal
+from schemas import consent, lifecycle, seal
 from schemas.errors import BadInput
 from tests.unit.pipeline.node.revised import history, last, report
 from tests.unit.pipeline.node.test_record import INCIDENT, PATTERN
@@ -25,23 +25,42 @@ OPERATIONS = st.lists(
         st.tuples(st.just("amend"), SEEN),
         st.tuples(st.just("verify"), SEEN, st.sampled_from(lifecycle.states()), st.sampled_from(lifecycle.steps())),
         st.tuples(st.sampled_from(["amend", "amend", "retract"]), SEEN),
+        st.tuples(st.just("grant"), SEEN, st.sampled_from(consent.scopes())),
     ),
     max_size=8,
 )
 
 
 class Model:
-    """Which versions there are and which were replaced; nothing else."""
+    """Which versions there are, with state and audience, and which were replaced; nothing else."""
 
     def __init__(self):
         self.versions, self.replaced, self.retracted = [1], set(), 0
+        self.states = {1: INCIDENT["verification"]}
+        self.shared = {1: (INCIDENT["sharing_basis"], INCIDENT["sharing_scope"])}
+
+    def allows(self, operation, replaced):
+        """Whether an event can be recorded; a verification, whose moves have tests of their own, is not asked for."""
+        kind, heads = operation[0], set(self.heads)
+        alike = len({self.states[version] for version in replaced}) == 1
+        if kind == "amend":
+            return alike
+        if kind == "retract":
+            return heads <= set(replaced)
+        order = ["hub", "headquarters", "public"]
+        narrowest = max(order.index(self.shared[version][1]) for version in replaced)
+        news = self.shared[replaced[-1]] != ("informed_consent", operation[2]) or len(heads & set(replaced)) > 1
+        return alike and order.index(operation[2]) >= narrowest and news
 
     @property
     def heads(self):
         return [number for number in self.versions if number not in self.replaced]
 
-    def take(self, kind, number, seen):
-        self.replaced |= set(seen or self.heads)
+    def take(self, operation, number, seen):
+        kind, replaced = operation[0], seen or self.heads
+        self.replaced |= set(replaced)
+        self.states[number] = operation[2] if kind == "verify" else self.states[replaced[-1]]
+        self.shared[number] = ("informed_consent", operation[2]) if kind == "grant" else self.shared[replaced[-1]]
         if kind == "retract":
             self.retracted = number
         else:
@@ -54,6 +73,8 @@ def run(node, journal, operation, number, seen):
         return revising.amend(node, journal, 1, {"women": 10 + number}, seen)
     if kind == "verify":
         return revising.verify(node, journal, 1, Decision(*decided, by=f"person {number}", primary=1), seen)
+    if kind == "grant":
+        return revising.grant(node, journal, 1, *decided, seen=seen)
     return revising.retract(node, journal, 1, "error", seen)
 
 
@@ -63,34 +84,30 @@ def test_what_stands_is_what_a_plain_model_says(operations):
     with TemporaryDirectory() as folder, patch("os.fsync"):
         node = report(nodes.create(Path(folder) / "T-1", "T-1", "sahel", seal.region_pair()[0]))
         model = Model()
-        model.states = {1: INCIDENT["verification"]}
         with Journal(node.journal) as journal:
             for operation in operations:
                 before, number = journal.last, journal.last + 1
                 seen = sorted({model.versions[index % len(model.versions)] for index in operation[1]})
-                states = {model.states[version] for version in seen or model.heads}
-                possible = not model.retracted and (
-                    (operation[0] == "amend" and len(states) == 1)
-                    or (operation[0] == "retract" and set(model.heads) <= set(seen or model.heads))
-                )
+                verifies = operation[0] == "verify"
+                possible = not model.retracted and (verifies or model.allows(operation, seen or model.heads))
                 try:
                     done = run(node, journal, operation, number, seen)
                 except BadInput:
-                    assert not possible
+                    assert verifies or not possible
                     assert journal.last == before
                     continue
                 if done.before:
                     assert (operation[0], done.event, journal.last) == ("retract", model.retracted, before)
                     continue
-                assert possible or operation[0] == "verify"
+                assert possible
                 assert (done.event, list(done.replaces)) == (number, seen or model.heads)
-                model.states[number] = operation[2] if operation[0] == "verify" else model.states[done.replaces[-1]]
-                model.take(operation[0], number, seen)
+                model.take(operation, number, seen)
                 assert sorted([*done.conflicts, *([] if model.retracted else [number])]) == model.heads
             for number in {1, journal.last}:
                 found = versions.history(node, journal, number)
                 assert (found.heads, found.retracted) == (model.heads, model.retracted)
                 assert list(found.versions) == model.versions
+                assert all(found.versions[each].scope == model.shared[each][1] for each in model.versions)
 
 
 @pytest.fixture

@@ -87,12 +87,13 @@ def test_every_version_of_the_case_is_named_and_a_retraction_is_none(recorded):
         revising.amend(recorded, journal, 2, {"women": 2})
         revising.verify(recorded, journal, 2, Decision("verified", "technical", "A. Name", primary=1))
         revising.amend(recorded, journal, 1, {"women": 3})
+        revising.grant(recorded, journal, 2, "public")
         revising.retract(recorded, journal, 2, "error")
     [done] = withdraw(recorded, 5)
     found = envelopes(recorded)
-    assert (done.incidents, done.event) == (1, 9)
-    body = read(by_fingerprint(found[9]["body_schema"]), found[9]["body"])
-    assert body["incidents"] == b"".join(found[number]["event_id"] for number in (2, 5, 6))
+    assert (done.incidents, done.event) == (1, 10)
+    body = read(by_fingerprint(found[10]["body_schema"]), found[10]["body"])
+    assert body["incidents"] == b"".join(found[number]["event_id"] for number in (2, 5, 6, 8))
 
 
 def test_a_case_of_many_reports_is_named_in_several_events(recorded, monkeypatch):
