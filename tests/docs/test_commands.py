@@ -71,6 +71,7 @@ def test_commands_are_shown():
         "withdraw",
         "sync",
         "status",
+        "fates",
     }
 
 
