@@ -35,7 +35,7 @@ def fates(*, nodes: tuple[str, ...], sending: bool, file: Path | None, data: Pat
     speaks for its incident), refused, waiting, withdrawn, missing. Nodes get pages of 1,000 numbers that the hub signs, with
     reasons, regions and links; of other nodes' events nothing is in them. Only counts are printed.
     """
-    from pipeline.hub.telling import send, write
+    from pipeline.hub.telling import check_topics, send, write
     from pipeline.hub.trees import signer
     from pipeline.keyrings import endpoint
 
@@ -43,8 +43,11 @@ def fates(*, nodes: tuple[str, ...], sending: bool, file: Path | None, data: Pat
         raise BadInput("A file holds the fates of one node: name it, as in `tocsin hub fates MONUSCO --out FILE`.")
     home = data_folder(data)
     kafka = endpoint(home, "kafka")
+    known = known_nodes(home, kafka, nodes)
+    if sending:
+        check_topics(kafka, known)
     by = signer(home / "proof", None, HUB)
-    told = _told(home, kafka, known_nodes(home, kafka, nodes), by)
+    told = _told(home, kafka, known, by)
     if sending:
         send(kafka, told)
     if file:

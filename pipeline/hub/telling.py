@@ -125,17 +125,18 @@ class Teller:
             yield entry
 
 
-def send(kafka: str, told: Iterable[Told]) -> None:
-    """Put the changed pages on the nodes' topics and wait until the broker has them.
+def check_topics(kafka: str, nodes: Iterable[str]) -> None:
+    """Raise NotSetUp where a node has no topic for its fates: the cluster was set up by an older tocsin."""
+    known = set(topics(kafka, "fates."))
+    for node in nodes:
+        if f"fates.{node}" not in known:
+            raise NotSetUp(f"Kafka has no topic fates.{node}; run `tocsin up` to make it.")
 
-    NotSetUp where a node has no topic for them, before anything is sent; Unreachable.
-    """
-    some, known = list(told), set(topics(kafka, "fates."))
-    for one in some:
-        if f"fates.{one.node}" not in known:
-            raise NotSetUp(f"Kafka has no topic fates.{one.node}; run `tocsin up` to make it.")
+
+def send(kafka: str, told: Iterable[Told]) -> None:
+    """Put the changed pages on the nodes' topics and wait until the broker has them. Unreachable where it does not answer."""
     try:
-        _send(kafka, some)
+        _send(kafka, told)
     except KafkaError as error:
         raise Unreachable(
             f"Kafka at {kafka} does not answer ({type(error).__name__}); run `tocsin status`, then "
@@ -151,7 +152,7 @@ def write(path: Path, told: Told) -> None:
         raise BadInput(f"{path} can't be written ({error.strerror}); give another file.") from error
 
 
-def _send(kafka: str, told: Sequence[Told]) -> None:
+def _send(kafka: str, told: Iterable[Told]) -> None:
     producer: Any = KafkaProducer(
         bootstrap_servers=kafka,
         enable_idempotence=True,

@@ -1,15 +1,15 @@
 """The way back on the real thing: every number that a node has sent has one fate, the right one, online and by file."""
 
-import json
 import shutil
 
 import pytest
-from kafka.admin import KafkaAdminClient
 
+from infra import table, topics
 from pipeline.hub.telling import Teller
 from pipeline.hub.trees import signer
-from pipeline.keyrings import ledger_key
+from pipeline.keyrings import ledger_key, region_keys
 from pipeline.log import read
+from pipeline.node import node as nodes
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.record import Recorder
 from schemas import rows
@@ -174,10 +174,11 @@ def test_what_others_put_on_the_topic_is_not_taken_and_stops_nothing(run):
 
 
 def test_a_cluster_of_an_older_tocsin_is_told_what_to_run(run):
-    admin = KafkaAdminClient(bootstrap_servers=run.kafka)
-    admin.delete_topics([f"fates.{OTHER}"], timeout_ms=30_000)
-    until(lambda: f"fates.{OTHER}" not in admin.list_topics())
-    admin.close()
-    assert "run `tocsin up`" in tocsin(run, "hub", "fates", OTHER, "--send", code=78)
-    assert json.loads(tocsin(run, "hub", "fates", OTHER, "--json"))["nodes"][0]["fates"]["accepted"] == 1
-    assert told(run, "node", "sync", "--node", OTHER)["told"]["refused"] == {"fates.no_topic": 1}
+    older = [topic for topic in table.expand(["SYN-3"], []) if topic.name != "fates.SYN-3"]
+    topics.ensure(run.kafka, older)
+    public = region_keys(run.data, "public")[REGION]
+    run.reporters["SYN-3"] = nodes.create(run.data / "nodes" / "SYN-3", "SYN-3", REGION, public)
+    record(run, "SYN-3", 1)
+    line = told(run, "node", "sync", "--node", "SYN-3")
+    assert (line["events"], line["told"]) == (1, {"pages": 0, "refused": {"fates.no_topic": 1}})
+    assert "no topic fates.SYN-3; run `tocsin up`" in tocsin(run, "hub", "fates", "--send", code=78)
