@@ -31,6 +31,7 @@ NEEDS = 8  # so many of the numbers that an event waits for are told
 REASONS = 16  # so many of the reasons for which one was refused
 EMPTY = 1_000  # so many pages of which nothing has come are told
 FOREIGN = "envelope.other_node"
+FAILED = ("stage.failed",)  # nothing was read of it; it may have come again
 FAR = ("envelope.sequence",)  # out of reach when it came; it may have come again
 WORDS = {INCIDENT: "report", PATTERN: "pattern", WITHDRAWAL: "withdrawal"} | dict(
     zip(REVISIONS, ("amendment", "verification", "retraction"), strict=True)
@@ -64,24 +65,24 @@ class Events:
 
 @dataclass
 class Refusals:
-    """What was refused of a node: by number and event id, by offset where neither could be read, by number after refine.
+    """What was refused of a node: by number and event id, by offset where refine failed, by number after refine.
 
     `far` are events, by number and id, that refine has not taken in: their numbers were out of reach.
     """
 
     of_events: dict[tuple[int, bytes], tuple[str, ...]] = field(default_factory=dict)
-    unread: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    failed: dict[int, tuple[str, ...]] = field(default_factory=dict)
     later: dict[int, tuple[str, ...]] = field(default_factory=dict)
     far: set[tuple[int, bytes]] = field(default_factory=set)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Add a row of Quarantined about a record of the node's topic."""
         reasons = tuple(row["reasons"])
-        if row["sequence"] is None:
-            self.unread[row["offset"]] = reasons
+        if reasons == FAILED:
+            self.failed[row["offset"]] = reasons
         elif reasons == FAR:
             self.far.add((row["sequence"], row["event_id"]))
-        elif FOREIGN not in reasons:
+        elif row["sequence"] is not None and FOREIGN not in reasons:
             self.of_events[row["sequence"], row["event_id"]] = reasons
 
     def add_receipt(self, row: Mapping[str, Any]) -> None:
@@ -165,7 +166,7 @@ def _unseen(sent: Events, refused: Refusals, known: Iterable[int]) -> Iterator[t
     for row in np.flatnonzero(~np.isin(sent.numbers, list(told))).tolist():
         number = int(sent.numbers[row])
         far = (number, sent.ids[row].tobytes()) in refused.far
-        reasons = FAR if far else refused.unread.get(int(sent.offsets[row]))
+        reasons = FAR if far else refused.failed.get(int(sent.offsets[row]))
         if reasons and number not in told:
             told.add(number)
             yield number, Fate("refused", WORDS.get(int(sent.kinds[row]), "other"), reasons[:REASONS])
