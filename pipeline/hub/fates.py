@@ -203,7 +203,7 @@ class _Story:
         if number in self.waiting:
             return Fate("waiting", word, tuple(map(str, self.waiting[number])), forked=forked)
         fate, details = self.versions.get(event_id, ("accepted", ()))
-        return Fate(fate, word, details, tuple(self._regions(kind, event_id)), forked)
+        return Fate(fate, word, details, tuple(self._regions(event_id)), forked)
 
     def _reasons(self, number: int, event_id: bytes) -> tuple[str, ...]:
         return self.refused.of_events.get((number, event_id)) or self.refused.later.get(number, ())
@@ -216,13 +216,12 @@ class _Story:
                 fate = "in_conflict" if event_id in life.heads else "replaced"
                 yield event_id, (fate, (str(speaks),) if speaks else ())
 
-    def _regions(self, kind: int, event_id: bytes) -> Iterator[Region]:
-        """Yield the regions that have an event; of a pattern no links are told: they are other nodes' incidents too."""
+    def _regions(self, event_id: bytes) -> Iterator[Region]:
+        """Yield the regions that have an event; links are an incident's: of a pattern they would tell of other nodes' incidents."""
         for code, secret, shared, duplicates in self.hubs:
             version = shared.version(seal.mint(secret, event_id))
             if shared.has(version):
-                links = shared.links[version] if kind != PATTERN else 0
-                yield Region(code, links, version in duplicates)
+                yield Region(code, shared.links[version], version in duplicates)
 
 
 def _forked(sent: Events, chosen: Mapping[int, int]) -> set[int]:

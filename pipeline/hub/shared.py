@@ -28,7 +28,7 @@ class Unreadable(Stops):
 
 @dataclass
 class Shared:
-    """The stream so far: what was shared, closed and removed, links by version, and pairs of probable duplicates.
+    """The stream so far: what was shared, closed and removed, links by incident's version, and pairs of probable duplicates.
 
     `incident_of` has the incident of each further version.
     """

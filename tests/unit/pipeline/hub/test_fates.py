@@ -44,14 +44,18 @@ class Refined:
             else:
                 self.refused.add(rows.read(*unframe(value)))
 
-    def hubs(self):
-        """Return the records of each region's stream."""
+    def hubs(self, rng):
+        """Return the records of each region's stream, as merge makes them in random batches."""
         found = {code: [] for code in SECRETS}
         for partition in range(4):
-            stage, values = Merge(SECRETS), [value for at, value in self.accepted if at == partition]
-            _, outcome = stage.step(stage.empty(""), records(values, partition=partition))
-            for output in outcome.outputs:
-                found[output.topic.removeprefix("hub.")] += map(output.values.item, range(len(output.values)))
+            stage, at = Merge(SECRETS), 0
+            state, values = stage.empty(""), [value for each, value in self.accepted if each == partition]
+            while at < len(values):
+                some = values[at : at + rng.randrange(1, 9)]
+                state, outcome = stage.step(state, records(some, at, partition=partition))
+                at += len(some)
+                for output in outcome.outputs:
+                    found[output.topic.removeprefix("hub.")] += map(output.values.item, range(len(output.values)))
         return found
 
 
@@ -136,7 +140,7 @@ def test_regions_links_and_probable_duplicates_are_those_that_comparing_each_wit
     for event in log:
         model.take(event)
     refined = Refined(log, seed)
-    values = refined.hubs()
+    values = refined.hubs(random.Random(seed))
     hubs = {code: (SECRETS[code], shared(some, random.Random(seed))) for code, some in values.items()}
     streams = [Stream(code, some) for code, some in sorted(values.items())]
     found = fates(refined.events, refined.state, refined.refused, hubs)
@@ -238,7 +242,9 @@ def test_a_pattern_is_not_told_how_many_incidents_of_others_it_is_linked_to():
     values = [incident(1), pattern(2, YEAR)]
     log = [Event(1, "report", 1, 1), Event(2, "pattern")]
     refined = Refined(log, 0)
-    hubs = {code: (SECRETS[code], shared(some, random.Random(0))) for code, some in refined.hubs().items()}
+    hubs = {
+        code: (SECRETS[code], shared(some, random.Random(0))) for code, some in refined.hubs(random.Random(0)).items()
+    }
     found = fates(events(NODE, np.arange(2), Blob.of(values)), refined.state, refined.refused, hubs)
     assert found[1].regions == (Region("sahel", 1),)
     assert {region.patterns for region in found[2].regions} == {0}

@@ -131,8 +131,10 @@ def test_what_others_wrote_on_the_topic_is_not_believed(cluster, by, tmp_path):
 
 def test_events_that_refine_has_not_read_have_no_fate_yet(cluster, by):
     cluster.come(pattern(1))
-    cluster.values[f"raw.{NODE}"] += [pattern(2), pattern(7)]
-    assert (tell(by).highest, tell(by).end) == (1, 1)
+    cluster.values[f"raw.{NODE}"] += [pattern(2), pattern(7), pattern(1, event_id=bytes(16))]
+    told = tell(by)
+    assert (told.highest, told.end) == (1, 1)
+    assert not read_page(told.records[1]).fates[0].forked
     assert tell(by, "OTHER").records == {}
 
 
