@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.fates import fates
 from pipeline.cli.proofs import bundle, checkpoint, cosigned
 from pipeline.settings import data_folder
 
@@ -17,7 +18,7 @@ def hub() -> None:
     """See what a regional hub knows."""
 
 
-for command in (checkpoint, cosigned, bundle):
+for command in (checkpoint, cosigned, bundle, fates):
     hub.add_command(command)
 
 

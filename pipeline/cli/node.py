@@ -12,6 +12,7 @@ import click
 from pipeline.cli.options import DATA, JSON, NODE, agreed
 from pipeline.cli.referrals import refer
 from pipeline.cli.revisions import amend, case, grant, retract, verify
+from pipeline.cli.told import fates, say_taken
 from pipeline.settings import default_data
 from schemas.errors import BadInput
 
@@ -34,10 +35,10 @@ class Part(click.ParamType):
 
 @click.group()
 def node() -> None:
-    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, case, status, sync."""
+    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, case, status, sync, fates."""
 
 
-for command in (amend, verify, grant, refer, retract, case):
+for command in (amend, verify, grant, refer, retract, case, fates):
     node.add_command(command)
 
 
@@ -254,12 +255,18 @@ def _say_receipts(found: Any, lang: str) -> None:
 @node.command()
 @click.option("--again", is_flag=True, help="Send everything again; the hub drops what it has.")
 @click.option("--kafka", metavar="HOST:PORT", help="The broker [default: that of the data folder].")
+@click.option(
+    "--hub", metavar="KEY", help="Trust this hub's key for what it tells, and no other [default: as first seen]."
+)
 @NODE
 @JSON
 @DATA
-def sync(again: bool, kafka: str | None, name: str | None, as_json: bool, data: Path | None) -> None:
-    """Send what was recorded to the hub's Kafka; may be interrupted at any moment and run again."""
+def sync(
+    *, again: bool, kafka: str | None, hub: str | None, name: str | None, as_json: bool, data: Path | None
+) -> None:
+    """Send what was recorded to the hub's Kafka, read what the hub tells; may be interrupted at any moment and run again."""
     from pipeline.keyrings import endpoint
+    from pipeline.node import fates as kept
     from pipeline.node import node as nodes
     from pipeline.node import sent
     from pipeline.node.journal import Reader
@@ -268,6 +275,8 @@ def sync(again: bool, kafka: str | None, name: str | None, as_json: bool, data: 
 
     data = data or default_data()
     found = nodes.find(name, data)
+    if hub:
+        kept.trust(found, hub)
     last = Reader(found.journal).mark.last
     with progress(f"Sending {found.code}", last if again else last - sent.read(found).events) as advance:
         outcome = send(found, kafka or endpoint(data, "kafka"), again, advance)
@@ -275,5 +284,6 @@ def sync(again: bool, kafka: str | None, name: str | None, as_json: bool, data: 
     click.echo(f"{found.code}: {outcome.events:,} events{numbers} and {outcome.keys:,} keys sent and acknowledged.")
     if outcome.again:
         click.echo(f"The hub had lost some: {outcome.again:,} events were sent again; it drops those that it has.")
+    say_taken(outcome.told, found.lang)
     if as_json:
         click.echo(json.dumps({"node": found.code, "again": again, **asdict(outcome)}))

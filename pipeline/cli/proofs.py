@@ -35,7 +35,7 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _nodes(home: Path, kafka: str, named: tuple[str, ...]) -> dict[str, int]:
+def known_nodes(home: Path, kafka: str, named: tuple[str, ...]) -> dict[str, int]:
     """Return the nodes that are named, else all that ever sent something, and how many records each has now.
 
     A node whose topic was emptied or deleted is known by its tree. BadInput where one is unknown.
@@ -69,7 +69,7 @@ def checkpoint(nodes: tuple[str, ...], name: str | None, since: int | None, data
     kafka, folder = endpoint(home, "kafka"), home / "proof"
     by = signer(folder, name, HUB)
     rows: list[dict[str, Any]] = []
-    for found in _gathered(home, kafka, _nodes(home, kafka, nodes)):
+    for found in _gathered(home, kafka, known_nodes(home, kafka, nodes)):
         if not found.records and not found.leaves:
             continue
         tree = Tree(folder, found.node)
@@ -151,7 +151,7 @@ def bundle(node: str, file: Path, data: Path | None) -> None:
 
     home = data_folder(data)
     kafka = endpoint(home, "kafka")
-    (found,) = _gathered(home, kafka, _nodes(home, kafka, (node,)))
+    (found,) = _gathered(home, kafka, known_nodes(home, kafka, (node,)))
     write_bundle(file, found)
     click.echo(f"{file}: {len(found.records):,} records, {len(found.heads):,} heads. Next, anywhere:")
     click.echo(f"tocsin verify --bundle {file} --pin KEY, where KEY is what the node tells by `tocsin node status`.")
@@ -246,7 +246,7 @@ def _online(home: Path, nodes: tuple[str, ...], own: bool) -> tuple[list[Any], l
 
     kafka, folder = endpoint(home, "kafka"), home / "proof"
     keys = [signer(folder, None, HUB).key] if own and (folder / "sign.key").exists() else []
-    return list(_gathered(home, kafka, _nodes(home, kafka, nodes))), keys + (witnesses(folder) if own else [])
+    return list(_gathered(home, kafka, known_nodes(home, kafka, nodes))), keys + (witnesses(folder) if own else [])
 
 
 def _check_notes(given: list[str], keys: list[Any], nodes: list[str]) -> None:

@@ -6,7 +6,6 @@ All of it is folded from `ledger.refine`: no second book is kept.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline.log import Entry
 from schemas.errors import LedgerGap
@@ -15,6 +14,7 @@ from schemas.wire import unframe
 from streams.completeness import held, highest, missing
 from streams.locked import Locked
 from streams.refine import Refine
+from streams.refined import Refined
 from streams.revisions import lacking
 
 LISTED = 20  # so many missing ranges are named
@@ -48,31 +48,49 @@ class NodeCompleteness:
         return self.missing_count == 0
 
 
-def fold(ledger: Iterable[Entry], key: bytes) -> list[NodeCompleteness]:
-    """Return the completeness of every node of the ledger, by node; `key` opens its deltas.
+@dataclass
+class Lane:
+    """One node's lane of refine: the state that its ledger gives up to offset `end`, and `counts` of its records."""
+
+    node: str
+    end: int = 0
+    state: Refined = field(default_factory=Refined)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def lanes(ledger: Iterable[Entry], key: bytes) -> list[Lane]:
+    """Return the lane of every node of the ledger, by node; `key` opens its deltas.
 
     Raises LedgerGap where the ranges of a lane do not abut.
     """
-    states: dict[str, Any] = {}
-    ends: dict[str, int] = {}
-    found: dict[str, NodeCompleteness] = {}
+    found: dict[str, Lane] = {}
     for entry in ledger:
         release, body = unframe(entry.value or b"")
         row = read(release, body)
-        lane = row["lane"]
-        node = lane.removeprefix("raw.").rpartition("-")[0]
-        if ends.get(lane, row["start"]) != row["start"]:
+        name = row["lane"]
+        lane = found.setdefault(name, Lane(name.removeprefix("raw.").rpartition("-")[0], row["start"]))
+        if lane.end != row["start"]:
             raise LedgerGap(
-                f"ledger.refine jumps from {ends[lane]} to {row['start']} in {lane}; stop the workers and keep the data."
+                f"ledger.refine jumps from {lane.end} to {row['start']} in {name}; stop the workers and keep the data."
             )
-        ends[lane] = row["end"]
-        stage = Locked(Refine(node, partitions=1), key)
-        states[lane] = stage.restore(states.get(lane) or stage.empty(lane), row["delta"])
-        found.setdefault(lane, NodeCompleteness(node)).counts.update(row["counts"])
-    for lane, state in states.items():
-        node = found[lane]
-        node.highest = highest(state.seen)
-        node.missing_count = node.highest - held(state.seen)
-        node.missing = [(each.start, each.stop - 1) for each in missing(state.seen, LISTED)]
-        node.waiting = [Waiting(each.number, lacking(state, each)) for each in state.waiting.values()]
-    return sorted(found.values(), key=lambda node: node.node)
+        stage = Locked(Refine(lane.node, partitions=1), key)
+        lane.end, lane.state = row["end"], stage.restore(lane.state, row["delta"])
+        lane.counts.update(row["counts"])
+    return sorted(found.values(), key=lambda lane: lane.node)
+
+
+def fold(ledger: Iterable[Entry], key: bytes) -> list[NodeCompleteness]:
+    """Return the completeness of every node of the ledger, by node; errors as those of `lanes`."""
+    return [_completeness(lane) for lane in lanes(ledger, key)]
+
+
+def _completeness(lane: Lane) -> NodeCompleteness:
+    seen = lane.state.seen
+    return NodeCompleteness(
+        lane.node,
+        highest(seen),
+        highest(seen) - held(seen),
+        [(each.start, each.stop - 1) for each in missing(seen, LISTED)],
+        [Waiting(each.number, lacking(lane.state, each)) for each in lane.state.waiting.values()],
+        lane.counts,
+    )

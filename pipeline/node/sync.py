@@ -11,11 +11,12 @@ sentence.
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice, takewhile
 from typing import Any, TypeVar
 
-from pipeline.node import receipts, sent
+from pipeline.node import fates, receipts, sent
+from pipeline.node.fates import Taken
 from pipeline.node.heads import Heads
 from pipeline.node.journal import Busy, Entry, Lock, Reader
 from pipeline.node.node import Node
@@ -33,7 +34,8 @@ T = TypeVar("T")
 class Outcome:
     """What was sent and acknowledged: events `first` to `last` (0, 0 for none) and the number of key records.
 
-    `again` counts events that the hub had acknowledged before and has lost, or may have.
+    `again` counts events that the hub had acknowledged before and has lost, or may have; `told` are the pages of fates that
+    were read before.
     """
 
     events: int
@@ -41,6 +43,7 @@ class Outcome:
     last: int
     keys: int
     again: int = 0
+    told: Taken = field(default_factory=Taken)
 
 
 def sync(node: Node, kafka: str, again: bool = False, step: Callable[[int], None] = lambda _: None) -> Outcome:
@@ -55,7 +58,7 @@ def sync(node: Node, kafka: str, again: bool = False, step: Callable[[int], None
         with _broker(kafka, node) as broker:
             sent.check(node, Reader(node.journal).mark.last, broker.receipted.through)
             start, more = _start(node, broker.receipted, broker.ends, again)
-            return _send(node, start, broker, step, more)
+            return replace(_send(node, start, broker, step, more), told=broker.told)
     finally:
         lock.close()
 
@@ -179,12 +182,13 @@ class Ends:
 
 @dataclass(frozen=True)
 class _Broker:
-    """What the broker has now: `receipted`, the `ends` of the node's topics; and the way to send more."""
+    """What the broker has now: `receipted`, the `ends` of the node's topics, what was `told`; and the way to send more."""
 
     kafka: str
     producer: Any
     receipted: Receipted
     ends: Ends
+    told: Taken
 
     def send(self, topic: str, records: list[tuple[bytes, bytes | None]]) -> int:
         """Send the records to the topic's one partition, wait until the broker has them all, and return the offset after them."""
@@ -202,17 +206,17 @@ def _broker(kafka: str, node: Node) -> Iterator[_Broker]:
     logging.getLogger("kafka").setLevel(logging.CRITICAL + 1)
     with _answering(kafka):
         _check_topics(kafka, node)
-        receipted, ends = _read(kafka, node)
+        receipted, ends, told = _read(kafka, node)
         producer = _producer(kafka, node)
     try:
-        yield _Broker(kafka, producer, receipted, ends)
+        yield _Broker(kafka, producer, receipted, ends, told)
     finally:
         with suppress(KafkaError):  # it flushes once more, and what is wrong was told already
             producer.close(timeout=1)
 
 
-def _read(kafka: str, node: Node) -> tuple[Receipted, Ends]:
-    """Return the node's receipts, and where its topics end."""
+def _read(kafka: str, node: Node) -> tuple[Receipted, Ends, Taken]:
+    """Return the node's receipts, where its topics end, and what it was told."""
     from kafka import KafkaConsumer, TopicPartition
 
     client = KafkaConsumer(
@@ -225,7 +229,8 @@ def _read(kafka: str, node: Node) -> tuple[Receipted, Ends]:
     try:
         places = {name: TopicPartition(f"{name}.{node.code}", 0) for name in ("raw", "keys", "heads")}
         found = client.end_offsets(list(places.values()))
-        return receipts.follow(node, client, SECONDS), Ends(**{name: found[place] for name, place in places.items()})
+        ends = Ends(**{name: found[place] for name, place in places.items()})
+        return receipts.follow(node, client, SECONDS), ends, fates.follow(node, client, SECONDS)
     finally:
         client.close()
 

@@ -73,6 +73,7 @@ def test_commands_are_shown():
         "withdraw",
         "sync",
         "status",
+        "fates",
     }
 
 

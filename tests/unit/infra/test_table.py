@@ -26,7 +26,7 @@ def families():
 def test_the_families_are_those_of_the_design():
     assert list(families()) == [
         "raw.{node}", "keys.{node}", "heads.{node}", "accepted", "hub.{region}", "quarantine", "ledger.refine", "ledger.merge",
-        "receipts.{node}",
+        "receipts.{node}", "fates.{node}",
     ]  # fmt: skip
 
 
@@ -58,13 +58,13 @@ def test_expansion_names_one_topic_for_each_node_and_region():
     names = [topic.name for topic in expand(["A", "B"], ["x"])]
     assert names == [
         "raw.A", "raw.B", "keys.A", "keys.B", "heads.A", "heads.B", "accepted", "hub.x", "quarantine", "ledger.refine",
-        "ledger.merge", "receipts.A", "receipts.B",
+        "ledger.merge", "receipts.A", "receipts.B", "fates.A", "fates.B",
     ]  # fmt: skip
 
 
 def test_every_mission_and_region_has_its_topics():
     names = [topic.name for topic in every()]
-    assert len(names) == len(set(names)) == 4 * len(missions()) + len(regions()) + 4
+    assert len(names) == len(set(names)) == 5 * len(missions()) + len(regions()) + 4
 
 
 @pytest.mark.parametrize("code", ["", "a b", "é", "x/y", "n" * 300])

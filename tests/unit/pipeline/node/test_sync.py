@@ -7,6 +7,7 @@ from kafka.errors import KafkaTimeoutError
 
 from pipeline.node import sync as syncing
 from pipeline.node.entries import NotWritten
+from pipeline.node.fates import Taken
 from pipeline.node.journal import Journal
 from pipeline.node.record import Recorder
 from pipeline.node.sent import Sent, read
@@ -39,7 +40,7 @@ def test_a_producer_that_cannot_be_closed_does_not_hide_what_was_wrong(node, mon
             raise KafkaTimeoutError("Timeout waiting for future")
 
     monkeypatch.setattr(syncing, "_check_topics", lambda kafka, node: None)
-    monkeypatch.setattr(syncing, "_read", lambda kafka, node: (None, syncing.Ends()))
+    monkeypatch.setattr(syncing, "_read", lambda kafka, node: (None, syncing.Ends(), Taken()))
     monkeypatch.setattr(syncing, "_producer", lambda kafka, node: Stuck())
     with pytest.raises(Unreachable, match="as it was told"), syncing._broker("kafka:9092", node):
         raise Unreachable("as it was told")

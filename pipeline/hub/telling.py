@@ -1,0 +1,186 @@
+"""Telling nodes what became of their events: gathered from the log, signed, and put on `fates.<node>` where it changed."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from pipeline.hub.completeness import Lane, lanes
+from pipeline.hub.fates import Events, Refusals, events, fates, pages
+from pipeline.hub.shared import Shared, Unreadable
+from pipeline.hub.trees import Signer
+from pipeline.log import RECONNECT_MS, Entry, read, topics
+from schemas.columns import Blob
+from schemas.errors import BadInput, NotSetUp, Quarantines, Unreachable
+from schemas.fates import BadFates, Fate, Page, pack, read_page
+from schemas.rows import read as read_row
+from schemas.wire import unframe
+
+BATCH = 5_000
+SECONDS = 30
+Step = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a node is told: its pages as records, by their first numbers, and which of them its topic has not yet.
+
+    All before offset `end` of the node's topic was taken into account; `counts` are numbers by fate.
+    """
+
+    node: str
+    end: int
+    highest: int
+    counts: Mapping[str, int]
+    records: Mapping[int, bytes]
+    changed: tuple[int, ...]
+
+
+class Teller:
+    """Knows what refine, quarantine and the regions have; `key` opens the ledger, `secrets` mint the regions' ids.
+
+    Refine's ledger is read first: what the others say may be newer, and is told as far as it is about these events.
+    """
+
+    def __init__(self, kafka: str, key: bytes, secrets: Mapping[str, bytes], step: Step = lambda _: None) -> None:
+        self._kafka, self._step = kafka, step
+        self._lanes = {lane.node: lane for lane in lanes(read(kafka, "ledger.refine"), key)}
+        self._topics = set(topics(kafka))
+        self._refused = self._quarantined()
+        self._hubs = {code: (secrets[code], shared) for code, shared in self._regions(list(secrets)).items()}
+
+    def tell(self, node: str, by: Signer) -> Told:
+        """Return what a node is told, signed; a page that says nothing new is the record that its topic has."""
+        lane = self._lanes.get(node) or Lane(node)
+        found = fates(self._sent(lane), lane.state, self._refused_of(node), self._hubs)
+        before, records, changed = self._before(node, by), dict[int, bytes](), []
+        counts: Counter[str] = Counter()
+        for first, told in pages(found):
+            counts.update(fate.fate for fate in told)
+            known = before.get(first)
+            if known and known[0].fates == told:
+                records[first] = known[1]
+            else:
+                records[first] = _signed(by, lane, first, told, known[0].given_at if known else 0)
+                changed.append(first)
+        return Told(node, lane.end, max(found, default=0), counts, records, tuple(changed))
+
+    def _quarantined(self) -> dict[str, Refusals]:
+        found: dict[str, Refusals] = defaultdict(Refusals)
+        for entry in self._read("quarantine"):
+            row = _row(entry)
+            if row["topic"].startswith("raw."):
+                found[row["topic"].removeprefix("raw.")].add(row)
+        return found
+
+    def _refused_of(self, node: str) -> Refusals:
+        """Return what was refused of a node; what merge has refused is in its receipts, by number."""
+        for entry in self._read(f"receipts.{node}"):
+            self._refused[node].add_receipt(_row(entry))
+        return self._refused[node]
+
+    def _regions(self, codes: Sequence[str]) -> dict[str, Shared]:
+        """Return what each region has."""
+        found = {code: Shared() for code in codes}
+        entries = self._read(*(f"hub.{code}" for code in codes))
+        while batch := list(islice(entries, BATCH)):
+            for code, shared in found.items():
+                shared.take([entry.value or b"" for entry in batch if entry.topic == f"hub.{code}"])
+        return found
+
+    def _sent(self, lane: Lane) -> Events:
+        """Return the node's events that refine has read."""
+        entries = (entry for entry in self._read(f"raw.{lane.node}") if entry.offset < lane.end)
+        parts = []
+        while batch := list(islice(entries, BATCH)):
+            offsets = np.array([entry.offset for entry in batch], np.int64)
+            parts.append(events(lane.node, offsets, Blob.of([entry.value or b"" for entry in batch])))
+        return Events.joined(parts)
+
+    def _before(self, node: str, by: Signer) -> dict[int, tuple[Page, bytes]]:
+        """Return the newest page of each that the node's topic has, by its first number; what the hub has not signed is none."""
+        found: dict[int, tuple[Page, bytes]] = {}
+        for entry in self._read(f"fates.{node}"):
+            try:
+                page = read_page(entry.value or b"")
+            except BadFates:
+                continue
+            ours = page.node == node and page.hub == by.key
+            if ours and (page.first not in found or found[page.first][0].order < page.order):
+                found[page.first] = page, entry.value or b""
+        return found
+
+    def _read(self, *names: str) -> Iterator[Entry]:
+        """Yield the records of those of the topics that are there."""
+        there = self._topics.intersection(names)
+        for entry in read(self._kafka, *there) if there else ():
+            self._step(1)
+            yield entry
+
+
+def check_topics(kafka: str, nodes: Iterable[str]) -> None:
+    """Raise NotSetUp where a node has no topic for its fates: the cluster was set up by an older tocsin."""
+    known = set(topics(kafka, "fates."))
+    for node in nodes:
+        if f"fates.{node}" not in known:
+            raise NotSetUp(f"Kafka has no topic fates.{node}; run `tocsin up` to make it.")
+
+
+def send(kafka: str, told: Iterable[Told]) -> None:
+    """Put the changed pages on the nodes' topics and wait until the broker has them. Unreachable where it does not answer."""
+    try:
+        _send(kafka, told)
+    except KafkaError as error:
+        raise Unreachable(
+            f"Kafka at {kafka} does not answer ({type(error).__name__}); run `tocsin status`, then "
+            "`tocsin hub fates --send` again: it sends what is not there yet."
+        ) from error
+
+
+def write(path: Path, told: Told) -> None:
+    """Write all pages of a node into a file. BadInput where it can't be written."""
+    try:
+        path.write_bytes(pack(told.records.values()))
+    except OSError as error:
+        raise BadInput(f"{path} can't be written ({error.strerror}); give another file.") from error
+
+
+def _send(kafka: str, told: Iterable[Told]) -> None:
+    producer: Any = KafkaProducer(
+        bootstrap_servers=kafka,
+        enable_idempotence=True,
+        acks="all",
+        allow_auto_create_topics=False,
+        reconnect_backoff_max_ms=RECONNECT_MS,
+    )
+    try:
+        pending = [
+            producer.send(f"fates.{one.node}", one.records[first], str(first).encode(), partition=0)
+            for one in told
+            for first in one.changed
+        ]
+        for future in pending:
+            future.get(timeout=SECONDS)
+    finally:
+        producer.close()
+
+
+def _signed(by: Signer, lane: Lane, first: int, told: tuple[Fate, ...], before: int) -> bytes:
+    """Return a page as a record, later than the one before whatever the clock says."""
+    given_at = max(time.time_ns() // 1_000_000, before + 1)
+    return Page(lane.node, by.key, lane.end, given_at, first, told).sign(by.seed)
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    try:
+        row: dict[str, Any] = read_row(*unframe(entry.value or b""))
+    except Quarantines as error:
+        raise Unreadable(entry.topic, error.reason) from error
+    return row
