@@ -231,8 +231,8 @@ def test_every_number_that_was_recorded_has_one_fate(sender):
 
 def test_what_the_hub_has_was_sent_whatever_the_node_remembers(sender):
     (sender.folder / "sent.json").unlink()
-    fates.take(sender, [page()])
-    assert told.overview(sender).counts == {"accepted": 4, "unsent": 1_496}
+    fates.take(sender, [page(), page(first=1_001)])
+    assert told.overview(sender).counts == {"accepted": 8, "unknown": 996, "unsent": 496}
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
