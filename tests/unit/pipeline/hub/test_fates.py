@@ -2,12 +2,13 @@
 
 import random
 from collections import Counter, defaultdict
+from datetime import date
 
 import numpy as np
 import pytest
 
 from pipeline.hub.fates import EMPTY, Events, Refusals, events, fates, pages
-from pipeline.hub.shared import Shared, Unreadable
+from pipeline.hub.shared import FIRST, Shared, Unreadable
 from schemas import rows, seal
 from schemas.columns import Blob
 from schemas.fates import FATES, MISSING, PAGE, Fate, Region
@@ -16,7 +17,7 @@ from schemas.wire import confluent, unframe
 from streams.merge import Merge
 from tests.unit.pipeline.hub.fated import YEAR, Event, Maker, Model
 from tests.unit.streams.accepted import SECRETS, records
-from tests.unit.streams.raw import NODE, identity, incident, pattern
+from tests.unit.streams.raw import INCIDENT, NODE, identity, incident, pattern
 from tests.unit.streams.test_refine import STAGE, step
 
 
@@ -150,6 +151,28 @@ def test_regions_links_and_probable_duplicates_are_those_that_comparing_each_wit
     told = [region for fate in found.values() for region in fate.regions]
     assert any(region.patterns for region in told)
     assert any(region.duplicate for region in told)
+
+
+def told(name, **values):
+    return confluent(latest(name), rows.write(latest(name), values))
+
+
+@pytest.mark.parametrize("gone", ["IncidentRemoved", "VersionClosed"])
+def test_what_a_region_no_longer_has_is_nobodys_duplicate(gone):
+    ids, found = [bytes([number]) * 16 for number in range(3)], Shared()
+    facts = {**INCIDENT, "occurred_on": date(2021, 3, 1)}
+    common = {"node": NODE, "recorded_on": date(2026, 1, 1), "area": "ML01", "incident": facts}
+    found.take([told("IncidentShared", incident_id=one, **common) for one in ids])
+    pair = {"area": "ML01", "score": 90, "reasons": ["same_day"], "first_version": None, "second_version": None}
+    found.take([told("ProbableDuplicate", first_id=ids[0], second_id=other, **pair) for other in ids[1:]])
+    first, *others = (one + FIRST for one in ids)
+    assert found.duplicates() == {first, *others}
+    over = {"version_id": None, "ended_on": date(2026, 1, 2), "ending": "amended"} if gone == "VersionClosed" else {}
+    found.take([told(gone, incident_id=ids[1], **over)])
+    assert found.duplicates() == {first, others[1]}
+    assert [found.has(one) for one in (first, *others)] == [True, False, True]
+    found.take([told(gone, incident_id=ids[0], **over)])
+    assert found.duplicates() == set()
 
 
 def quarantined(**changes):

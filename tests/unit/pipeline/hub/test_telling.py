@@ -82,6 +82,10 @@ def tell(by, node=NODE):
     return Teller("kafka", KEY, SECRETS).tell(node, by)
 
 
+def changed(record):
+    return record[:-1] + bytes([record[-1] ^ 1])
+
+
 def put(cluster, told):
     cluster.values[f"fates.{NODE}"] += [told.records[first] for first in told.changed]
 
@@ -122,7 +126,7 @@ def test_what_others_wrote_on_the_topic_is_not_believed(cluster, by, tmp_path):
     cluster.come(pattern(1))
     other = trees.signer(tmp_path / "other", None, "tocsin.hub")
     put(cluster, tell(other))
-    cluster.values[f"fates.{NODE}"] += [b"", b"junk", tell(by).records[1][:-1] + b"\x00"]
+    cluster.values[f"fates.{NODE}"] += [b"", b"junk", changed(tell(by).records[1])]
     told = tell(by)
     assert told.changed == (1,)
     put(cluster, told)
