@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.jit import inlined, kernel
+from schemas.places import regions
 from streams import names, runs
 from streams.names import Ints, Longs, Names
 from streams.origins import Origins
@@ -36,6 +37,7 @@ ORIGIN, DAYS = -8766, 39447
 PATTERN_BITS = 6
 SLACK = 14
 LOOKS = 2  # links that are laid for each incident that has looked through them
+ABROAD, HOME = 1, 2
 KNOWN_FORMS = 0xFFFE  # bit 0 is `unspecified`, which is no form that two events could share
 
 
@@ -45,7 +47,8 @@ class Held:
 
     `reach` int32[areas, buckets] heads the chains of patterns: `links` int32[k, 3] of pattern, next link, and the pattern's
     first bucket and brief, 16 bits each, so that most are passed over without a look at the pattern. The first `laid` of them
-    lie in the order of their chains; `looked` is how many incidents have looked through chains since they were laid.
+    lie in the order of their chains; `looked` is how many incidents have looked through chains since they were laid. `homes` uint8[areas, regions] is HOME or
+    ABROAD for areas that were looked up, else 0.
     """
 
     areas: Names = field(default_factory=names.empty)
@@ -62,6 +65,7 @@ class Held:
     link_count: int = 0
     laid: int = 0
     looked: int = 0
+    homes: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((8, len(regions())), np.uint8))
 
     @property
     def incident_count(self) -> int:
@@ -72,9 +76,9 @@ class Held:
         """Return the areas of incidents."""
         return np.asarray(self.incidents.keys[numbers] >> runs.AREA, np.int64)
 
-    def pattern_ids(self) -> Words:
-        """Return the ids of all patterns, uint64[m, 2]."""
-        return np.stack([self.patterns[half][: self.pattern_count] for half in ("a", "b")], axis=1)
+    def pattern_ids(self, numbers: Column) -> Words:
+        """Return the ids of patterns, uint64[k, 2]."""
+        return np.stack([self.patterns[half][numbers] for half in ("a", "b")], axis=1)
 
 
 def buckets(days: Column) -> Longs:
