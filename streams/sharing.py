@@ -16,6 +16,7 @@ from schemas.columns import Blob, compile  # noqa: A004
 from schemas.jit import kernel
 from schemas.memory import copy
 from schemas.minting import mint_batch
+from schemas.order import order_of
 from schemas.places import region_codes_of, regions
 from schemas.released import latest
 from schemas.wire import confluent_prefix
@@ -25,7 +26,6 @@ from streams.base import Output
 from streams.frames import carrier, read_only
 from streams.held import ABROAD, HOME, Held
 from streams.names import Ints, Longs, Octets
-from streams.order import by_id
 from streams.runs import Words
 from streams.state import Column, cells
 
@@ -190,7 +190,7 @@ def _revisions(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_
             "incident_id": _fixed(incidents),
             "recorded_on": columns.ints("recorded_at")[rows] // DAY,
         }
-        order = by_id(versions)
+        order = order_of(versions)
         parcel.put(versions[order], encode(layout, len(rows), values, prefix, order))
 
 
@@ -237,7 +237,7 @@ def _facts(
         mine = np.flatnonzero(chosen)
         if len(mine):
             minted = parcel.mint(ids[mine])
-            parcel.put(*stamped(blob, mine, minted, by_id(minted), len(prefix)))
+            parcel.put(*stamped(blob, mine, minted, order_of(minted), len(prefix)))
             given.append((parcel, mine, minted))
     return given
 
@@ -387,7 +387,7 @@ def _pairs(
         if len(rows):
             first, second, versions = sides(parcel, rows)
             ids = np.concatenate([first, second], axis=1)
-            order = by_id(ids)
+            order = order_of(ids)
             keys, told = stamped(blob, rows, ids, order, len(prefix))
             _write_versions(told, order, versions)
             parcel.put(keys, told)
@@ -414,7 +414,7 @@ def _closings(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
             "ended_on": news.ended.days[mine],
             "ending": news.ended.endings[mine],
         }
-        parcel.add("VersionClosed", ids, values, by_id(np.concatenate([ids, versions], axis=1)))
+        parcel.add("VersionClosed", ids, values, order_of(np.concatenate([ids, versions], axis=1)))
 
 
 def _removals(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
@@ -422,7 +422,7 @@ def _removals(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
     mine = np.flatnonzero(within[news.held.areas_of(news.gone)])
     if len(mine):
         ids = np.unique(_Incidents.of(news.held, news.gone).ids(parcel, mine)[0], axis=0)
-        parcel.add("IncidentRemoved", ids, {"incident_id": _fixed(ids)}, by_id(ids))
+        parcel.add("IncidentRemoved", ids, {"incident_id": _fixed(ids)}, order_of(ids))
 
 
 def _named(held: Held, areas: Column) -> Spans:

@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.jit import inlined, kernel
-from streams.names import Longs, Octets
+
+Octets = NDArray[np.uint8]
+Longs = NDArray[np.int64]
 
 CROWD = 64  # rows with the same first bits that are put in order one by one
 
@@ -43,7 +45,7 @@ def _order(heads: NDArray[np.uint64], ids: Octets, bits: int, crowd: int, starts
     return True
 
 
-def by_id(ids: Octets) -> Longs:
+def order_of(ids: Octets) -> Longs:
     """Return the order of rows, int64[n], by their ids uint8[n, 16], or by several side by side."""
     heads, bits = ids.view(">u8")[:, 0].astype(np.uint64), max(len(ids).bit_length(), 1)
     order = np.empty(len(ids), np.int64)
