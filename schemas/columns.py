@@ -69,10 +69,10 @@ class Columns:
     def __init__(self, layout: Layout, data: NDArray[np.uint8], n: int) -> None:
         self.layout, self.data, self.n = layout, data, n
         self.status = np.zeros(n, np.uint8)
-        self._ints = np.empty((layout.ints, n), np.int64)
-        self._spans = np.empty((layout.spans, n, 2), np.int64)
-        self._valid = np.empty((layout.nulls, n), np.bool_)
-        self._counts = np.empty((layout.counts, n), np.int64)
+        self._ints = np.zeros((layout.ints, n), np.int64)
+        self._spans = np.zeros((layout.spans, n, 2), np.int64)
+        self._valid = np.zeros((layout.nulls, n), np.bool_)
+        self._counts = np.zeros((layout.counts, n), np.int64)
         self._lists: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def fill(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:

@@ -205,17 +205,6 @@ def _bytes(data: Octets, pos: int, end: int, op: int, limit: int) -> Found:
 
 
 @inlined
-def _clear(table: Numbers, first: int, last: int, i: int, ints: Numbers, spans: Numbers) -> None:
-    """Write zeros for what lines of the table would read; in a union with null those are of one number or span."""
-    for line in range(first, last):
-        slot = table[line, 1]
-        if table[line, 0] <= MASK:
-            ints[slot, i] = 0
-        else:
-            spans[slot, i, 0] = spans[slot, i, 1] = 0
-
-
-@inlined
 def _row(
     table: Numbers,
     data: Octets,
@@ -257,9 +246,7 @@ def _row(
             if code == 0 and (branch < 0 or branch > 1):
                 code = UNION_BRANCH
             valid[slot, i] = branch != a
-            if branch == a:
-                _clear(table, line, line + b, i, ints, spans)
-                line += b
+            line += b if branch == a else 0
         else:
             spans[slot, i, op - OPEN] = pos
         if code != 0:

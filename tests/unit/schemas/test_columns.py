@@ -241,17 +241,6 @@ def test_an_unknown_raw_record_is_said_when_it_is_compiled():
         columns.compile(latest("IncidentReported"), ("pattern",))
 
 
-@pytest.mark.parametrize("release", FAST, ids=lambda release: release.name)
-def test_what_lay_in_memory_before_is_in_no_column(release, monkeypatch):
-    bodies = [*samples(release, 30, 4), b""]
-    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, 1, dtype))
-    found = decoded(release, bodies)
-    for name, column in found.layout.columns.items():
-        values = found.ints(name) if column.op <= kernels.MASK else found.spans(name)
-        assert not values[~found.valid(name)].any(), name
-    assert [found.row(row) for row in range(len(bodies) - 1)] == [rows.read(release, body) for body in bodies[:-1]]
-
-
 def test_null_may_be_the_second_branch():
     release = one(["int", "null"])
     bodies = [b"\x02", b"\x00\x0a", b"\x02\x00", b"\x04"]
