@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from schemas.build import Part, Spans, encode, part
 from schemas.columns import Blob, compile  # noqa: A004
-from schemas.jit import kernel
-from schemas.memory import copy
 from schemas.minting import mint_batch
 from schemas.order import order_of
 from schemas.places import region_codes_of, regions
@@ -23,10 +21,11 @@ from schemas.wire import confluent_prefix
 from streams import names
 from streams.arrivals import REVISIONS, Arrived, ids_of
 from streams.base import Output
-from streams.frames import carrier, read_only
+from streams.frames import carrier
 from streams.held import ABROAD, HOME, Held
-from streams.names import Ints, Longs, Octets
+from streams.names import Ints, Longs
 from streams.runs import Words
+from streams.stamps import stamped
 from streams.state import Column, cells
 
 DAY = 86_400_000
@@ -224,7 +223,7 @@ def _facts(
     columns, record = arrived.columns, arrived.columns.layout.raw[0]
     release = carrier(name, record, arrived.release)
     layout, prefix = compile(release, (record,)), confluent_prefix(release)
-    assert next(iter(layout.columns)) == f"{record}_id", f"the id must come first in {name}: `_stamp` writes it there"
+    assert next(iter(layout.columns)) == f"{record}_id", f"the id must come first in {name}: `stamped` writes it there"
     values: dict[str, Part] = {
         f"{record}_id": part(columns, "event_id", rows),
         "node": part(columns, "node", rows),
@@ -240,58 +239,6 @@ def _facts(
             parcel.put(*stamped(blob, mine, minted, order_of(minted), len(prefix)))
             given.append((parcel, mine, minted))
     return given
-
-
-@kernel
-def _ends(bounds: Longs, rows: Longs, order: Longs, ends: Longs) -> None:
-    """Sum up the lengths of the items, int64[k + 1]."""
-    for i in range(len(order)):
-        row = rows[order[i]]
-        ends[i + 1] = ends[i] + bounds[row + 1] - bounds[row]
-
-
-@kernel
-def _stamp(
-    data: Octets,
-    bounds: Longs,
-    rows: Longs,
-    ids: Octets,
-    width: int,
-    order: Longs,
-    at: int,
-    keys: Octets,
-    out: Octets,
-    ends: Longs,
-) -> None:
-    """Copy the items, write the `width` bytes of ids over each, and the first 16 of them as keys."""
-    for i in range(len(order)):
-        begin = bounds[rows[order[i]]]
-        copy(out, ends[i], data, begin, ends[i + 1] - ends[i])
-        copy(out, ends[i] + at, ids, order[i] * width, width)
-        copy(keys, i * 16, ids, order[i] * width, 16)
-
-
-def stamped(blob: Blob, rows: Longs, ids: Minted, order: Longs, at: int) -> tuple[Minted, Blob]:
-    """Return keys and items: `rows` int64[k] of a blob in an order int64[k], each with its ids from byte `at` on.
-
-    `ids` uint8[k, 16] or wider, of which the first 16 are the key.
-    """
-    keys, bounds = np.empty((len(rows), 16), np.uint8), np.zeros(len(rows) + 1, np.int64)
-    _ends(blob.bounds, rows, order, bounds)
-    out = np.empty(int(bounds[-1]), np.uint8)
-    _stamp(
-        read_only(blob.data),
-        blob.bounds,
-        rows,
-        ids.reshape(-1),
-        ids.shape[1],
-        order,
-        at,
-        keys.reshape(-1),
-        out,
-        bounds,
-    )
-    return keys, Blob(out, bounds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -380,8 +327,10 @@ def _pairs(
     if not len(pairs):
         return
     areas, release = news.held.areas_of(pairs[:, 0]), latest(name)
-    prefix = confluent_prefix(release)
-    blob = encode(compile(release), len(pairs), {**values, "area": _named(news.held, areas)}, prefix)
+    layout, prefix = compile(release), confluent_prefix(release)
+    kinds = [column.kind for column in layout.columns.values()]
+    assert kinds[0] == kinds[1] == kinds[-1] == "fixed", f"ids must come first and versions last in {name}"
+    blob = encode(layout, len(pairs), {**values, "area": _named(news.held, areas)}, prefix)
     for parcel, within in zip(parcels, news.homes.T, strict=True):
         rows = np.flatnonzero(within[areas])
         if len(rows):
