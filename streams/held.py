@@ -156,7 +156,7 @@ def look(held: Held, incidents: int) -> None:
     """
     held.looked += incidents
     if held.laid < held.link_count <= LOOKS * held.looked:
-        links = np.zeros_like(held.links)
+        links = np.empty((held.link_count, 3), np.int32)  # no larger: most patterns come early
         _lay(held.reach, held.links, links)
         held.links, held.laid, held.looked = links, held.link_count, 0
 
