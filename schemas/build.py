@@ -148,11 +148,12 @@ class _Draft:
         k = self.k = self.n if self.rows is None else len(self.rows)
         if self.rows is not None and k and (self.rows.min() < 0 or self.rows.max() >= self.n):
             raise BadParts(f"{self.layout.release.name}: a row number is outside 0 to {self.n - 1}")
-        self.ints = np.zeros((self.layout.ints, k), np.int64)
-        self.spans = np.zeros((self.layout.spans, k, 2), np.int64)
-        self.valid = np.ones((self.layout.nulls, k), np.bool_)
-        self.heads = np.zeros((self.layout.counts, k), np.int64)
-        self.counts = np.zeros((self.layout.counts, k), np.int64)
+        # Not filled: each field that is read gets its part, and most of them may lie in a record that is copied whole.
+        self.ints = np.empty((self.layout.ints, k), np.int64)
+        self.spans = np.empty((self.layout.spans, k, 2), np.int64)
+        self.valid = np.empty((self.layout.nulls, k), np.bool_)
+        self.heads = np.empty((self.layout.counts, k), np.int64)
+        self.counts = np.empty((self.layout.counts, k), np.int64)
 
     def put(self, column: Column, given: Part) -> None:
         """Take one field's part."""

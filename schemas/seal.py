@@ -4,7 +4,7 @@ XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha, libsodium's `crypto_aead_xchacha20p
 event_id + sequence, never used twice under one key; the associated data binds schema, event, case, sequence and node, so
 that a sealed body can't be put into another envelope. A case's key travels wrapped under its node's epoch key, the epoch
 key in a sealed box (X25519, XSalsa20-Poly1305) that only the region's private key opens. The hub mints its own ids from a
-node's with keyed BLAKE2b (RFC 7693). The twins for whole batches are in schemas/unseal.py.
+node's with keyed BLAKE2b (RFC 7693). The twins for whole batches are in schemas/unseal.py and schemas/minting.py.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Whole batches of what schemas/seal.py does for one: opening bodies, unwrapping and wrapping keys, minting ids.
+"""Whole batches of what schemas/seal.py does for one: opening bodies, unwrapping and wrapping keys.
 
 numba kernels call libsodium by the address of its functions (PyNaCl's own copy of the library), without the GIL. The
 addresses are arguments, not constants, so that the compiled code can be cached. Plain twins of all are in the tests.
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from schemas import keyring as keyrings
 from schemas.columns import Blob, Columns
-from schemas.errors import Stops
 from schemas.jit import allocating, kernel
 from schemas.keyring import Keyring, frozen
 from schemas.wrapping import CASE_KEY
@@ -54,12 +53,6 @@ def _calling(arguments: int) -> Any:
 def _aead(context, address, a, b, c, d, e, f, g, h, i):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, ARG001
     """Call `crypto_aead_xchacha20poly1305_ietf_decrypt` or `_encrypt` with its nine arguments; 0 is success."""
     return _calling(9)
-
-
-@intrinsic
-def _blake2b(context, address, out, outlen, data, datalen, key, keylen, salt, personal):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, ARG001
-    """Call `crypto_generichash_blake2b_salt_personal`; 0 is success."""
-    return _calling(8)
 
 
 @kernel
@@ -171,26 +164,6 @@ def _wrap(address: int, epoch: Octets, bound: Octets, refs: Octets, keys: Octets
         )
 
 
-@kernel
-def _mint(address: int, secret: Octets, data: Octets, spans: Numbers, out: Octets) -> int:
-    """Hash each span; return how many libsodium refused, which it never does for these lengths."""
-    refused = 0
-    for row in range(len(spans)):
-        code = _blake2b(
-            np.uint64(address),
-            np.uint64(out.ctypes.data + row * ID),
-            np.uint64(ID),
-            np.uint64(data.ctypes.data + spans[row, 0]),
-            np.uint64(spans[row, 1] - spans[row, 0]),
-            np.uint64(secret.ctypes.data),
-            np.uint64(len(secret)),
-            np.uint64(0),
-            np.uint64(0),
-        )
-        refused += code != 0
-    return refused
-
-
 def open_batch(columns: Columns, rows: Numbers, keyring: Keyring, key_rows: Numbers) -> tuple[Blob, Bools]:
     """Open the sealed bodies of some rows of decoded Envelopes.
 
@@ -233,20 +206,6 @@ def wrap_batch(epoch_key: bytes, refs: Octets, keys: Octets) -> Octets:
     return wrapped
 
 
-def mint_batch(secret: bytes, data: Octets, spans: Numbers) -> Octets:
-    """Return uint8[n, 16]: seal.mint of each span (n, 2) of `data`; one secret of a region, 32 bytes."""
-    if len(secret) != KEY:
-        raise ValueError("a region's secret has 32 bytes")
-    spans = np.ascontiguousarray(spans, np.int64)
-    if _beyond(spans, 0, len(data) + 1) or (spans[:, 0] > spans[:, 1]).any():
-        raise IndexError("every span must lie in the data")
-    out = np.zeros((len(spans), ID), np.uint8)
-    address = _address("crypto_generichash_blake2b_salt_personal")
-    if _mint(address, _octets(secret), frozen(data), spans, out):
-        raise Stops("libsodium refused to hash; install PyNaCl again")
-    return out
-
-
 def warm() -> None:
     """Load or compile every kernel here, before the first batch is waited for."""
     from schemas.columns import compile, decode  # noqa: A004
@@ -259,7 +218,6 @@ def warm() -> None:
     open_batch(envelopes, nothing, keyring, keyring.find(np.zeros((0, ID), np.uint8)))
     unwrap_batch(bytes(KEY), np.zeros((0, ID), np.uint8), np.zeros((0, KEY + TAG), np.uint8))
     wrap_batch(bytes(KEY), np.zeros((0, ID), np.uint8), np.zeros((0, KEY), np.uint8))
-    mint_batch(bytes(KEY), np.zeros(0, np.uint8), np.zeros((0, 2), np.int64))
 
 
 def _beyond(numbers: Numbers, low: int, end: int) -> bool:
@@ -271,4 +229,4 @@ def _octets(octets: bytes) -> Octets:
     return frozen(np.frombuffer(octets, np.uint8))
 
 
-__all__ = ["mint_batch", "open_batch", "unwrap_batch", "warm", "wrap_batch"]
+__all__ = ["open_batch", "unwrap_batch", "warm", "wrap_batch"]

@@ -2,18 +2,23 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.columns import Columns, compile, decode  # noqa: A004
+from schemas import kernels
+from schemas.columns import Columns, Layout, compile, decode  # noqa: A004
 from schemas.errors import Quarantines, Stops
+from schemas.order import order_of
 from schemas.released import Release, by_id
 from schemas.wire import CONFLUENT_LENGTH
 from sinks import parquet
 from sinks.base import Batch
 from sinks.tables import CLOSURE, REMOVAL, REVISION, Table
+
+ID = 16
 
 
 class Damaged(Stops):
@@ -24,7 +29,7 @@ class Damaged(Stops):
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The events of one release in a batch, and their offsets int64[n], rising."""
+    """The events of one release in a batch, in the order of the ids that they begin with, and their offsets int64[n]."""
 
     columns: Columns
     offsets: NDArray[np.int64]
@@ -43,16 +48,30 @@ def contracts(tables: Iterable[Table]) -> set[str]:
 def decoded(batch: Batch, wanted: Collection[str]) -> Decoded:
     """Return the parts by contract; Damaged for the first record that is none of those `wanted`."""
     found: dict[str, tuple[Part, ...]] = {}
-    for release, rows in _by_release(batch):
+    for release, there in _by_release(batch):
         if release.name not in wanted:
-            raise _damaged(batch, rows[0], f"holds {release.name}, which has no table here")
+            raise _damaged(batch, there[0], f"holds {release.name}, which has no table here")
+        layout = compile(release)
+        rows = there[_order(layout, batch, there)]
         starts = batch.values.starts[rows] + CONFLUENT_LENGTH
-        columns = decode(compile(release), batch.values.data, starts, batch.values.ends[rows])
+        columns = decode(layout, batch.values.data, starts, batch.values.ends[rows])
         if columns.status.any():
-            bad = int(np.flatnonzero(columns.status)[0])
+            bad = min(np.flatnonzero(columns.status).tolist(), key=rows.__getitem__)
             raise _damaged(batch, rows[bad], f"is no {release.name} ({columns.reason(bad)})")
         found[release.name] = (*found.get(release.name, ()), Part(columns, batch.offsets[rows]))
     return found
+
+
+def _order(layout: Layout, batch: Batch, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return in which order to decode events: that of the ids in front, which is the tables', so that no column is sorted."""
+    ids = sum(1 for _ in takewhile(lambda line: (line[0], line[2]) == (kernels.FIXED, ID), layout.table))
+    starts = batch.values.starts[rows] + CONFLUENT_LENGTH
+    spans = np.stack([starts, starts + ids * ID], axis=1)
+    if not ids or (spans[:, 1] > batch.values.ends[rows]).any():
+        return np.arange(len(rows))
+    front = np.empty((len(rows), ids * ID), np.uint8)
+    kernels.gather(batch.values.data, spans, np.arange(len(rows) + 1) * ids * ID, front.reshape(-1))
+    return order_of(front)
 
 
 def rows_of(table: Table, found: Decoded, start: int = 0) -> pa.Table | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -90,7 +91,11 @@ def _plain(column: Column, array: pa.Array) -> pa.Array:
 
 def file(table: Table, content: pa.Table) -> memoryview:
     """Return the Parquet file of the rows, sorted by the table's order."""
-    ordered = content.sort_by([(name, "ascending") for name in table.order])
+    order = pc.sort_indices(content, sort_keys=[(name, "ascending") for name in table.order])
+    there = (
+        order.to_numpy() == np.arange(len(order))
+    ).all()  # as most batches are: to take all columns anew costs more
+    ordered = content if there else content.take(order)
     sink = pa.BufferOutputStream()
     pq.write_table(
         ordered,

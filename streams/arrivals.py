@@ -38,11 +38,12 @@ COPIED = {
 class Arrived:
     """The new rows of one release: `rows` int64[k] of `columns`, `areas` int32[n] the number of each row's area.
 
-    `numbers` int64[k] are what the rows' incidents are called in the lane; a pattern's are not asked for.
+    `ids` uint64[n, 2] are the rows' own, big-endian halves; `numbers` int64[k] are what the rows' incidents are called in the lane; a pattern's are not asked for.
     """
 
     release: Release
     columns: Columns
+    ids: Words
     areas: Ints
     rows: Longs
     numbers: Longs = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -86,27 +87,34 @@ def _decode(framed: Framed, release: Release, raw: tuple[str, ...], rows: Longs)
 
 def bring_incidents(held: Held, batch: Batch) -> list[Arrived]:
     """Enter incidents, further versions and referrals into the lane, all at once; return those that are new, by release."""
-    some = [each for name in (INCIDENTS, REVISIONS, REFERRALS) for each in batch.columns[name] if each[1].n]
-    parts = [(_referrals if release.name == REFERRALS else _incidents)(held, columns) for release, columns in some]
+    some = [
+        (*each, ids_of(each[1], "event_id"))
+        for name in (INCIDENTS, REVISIONS, REFERRALS)
+        for each in batch.columns[name]
+        if each[1].n
+    ]
+    parts = [
+        (_referrals if release.name == REFERRALS else _incidents)(held, columns, ids) for release, columns, ids in some
+    ]
     if not parts:
         return []
     fresh, reporters = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
     kept, numbers = enter_incidents(held, fresh, reporters)
     arrived, at, given = [], 0, 0
-    for (release, columns), (mine, _) in zip(some, parts, strict=True):
+    for (release, columns, ids), (mine, _) in zip(some, parts, strict=True):
         rows = np.flatnonzero(kept[at : at + len(mine)])
         areas = mine["area"].astype(np.int32)
-        arrived.append(Arrived(release, columns, areas, rows, numbers[given : given + len(rows)]))
+        arrived.append(Arrived(release, columns, ids, areas, rows, numbers[given : given + len(rows)]))
         at, given = at + len(mine), given + len(rows)
         if release.name != INCIDENTS:
-            held.origins.add(ids_of(columns, "event_id")[rows], ids_of(columns, "incident_id")[rows])
+            held.origins.add(ids[rows], ids_of(columns, "incident_id")[rows])
     return arrived
 
 
-def _incidents(held: Held, columns: Columns) -> tuple[Column, Longs]:
+def _incidents(held: Held, columns: Columns, ids: Words) -> tuple[Column, Longs]:
     """Return incidents as they are entered, INCIDENT[n], and their reporters int64[n]; what is no current version fits nothing."""
     fresh = np.zeros(columns.n, INCIDENT)
-    _identify(held, fresh, columns, "incident")
+    _identify(held, fresh, columns, ids, "incident")
     first = columns.ints("incident.occurred_on")
     fresh["lo"], fresh["hi"] = first, last_days(first, columns.ints("incident.date_precision"))
     for k, name in enumerate(COUNTS):
@@ -119,10 +127,9 @@ def _incidents(held: Held, columns: Columns) -> tuple[Column, Longs]:
     return fresh, (nodes << 8) | columns.ints("incident.source_kind")
 
 
-def _referrals(held: Held, columns: Columns) -> tuple[Column, Longs]:
+def _referrals(held: Held, columns: Columns, ids: Words) -> tuple[Column, Longs]:
     """Return what is said of referrals as it is entered, INCIDENT[n], and the reporters int64[n]; it fits nothing."""
     fresh = np.zeros(columns.n, INCIDENT)
-    ids = ids_of(columns, "event_id")
     fresh["a"], fresh["b"] = ids[:, 0], ids[:, 1]
     fresh["area"] = _interned(held.areas, columns, "area")
     fresh["lo"] = fresh["hi"] = columns.ints("referral.referred_on")
@@ -132,10 +139,11 @@ def _referrals(held: Held, columns: Columns) -> tuple[Column, Longs]:
 
 def bring_patterns(held: Held, release: Release, columns: Columns) -> Arrived:
     """Enter patterns into the lane; return those that are new."""
-    fresh = np.zeros(columns.n, PATTERN)
-    _identify(held, fresh, columns, "pattern")
+    fresh, ids = np.zeros(columns.n, PATTERN), ids_of(columns, "event_id")
+    _identify(held, fresh, columns, ids, "pattern")
     fresh["lo"], fresh["hi"] = columns.ints("pattern.period_start"), columns.ints("pattern.period_end")
-    return Arrived(release, columns, fresh["area"].astype(np.int32), np.flatnonzero(enter_patterns(held, fresh)))
+    areas = fresh["area"].astype(np.int32)
+    return Arrived(release, columns, ids, areas, np.flatnonzero(enter_patterns(held, fresh)))
 
 
 def named(held: Held, batch: Batch, name: str) -> Named:
@@ -152,9 +160,8 @@ def ids_of(columns: Columns, name: str) -> Words:
     return ids
 
 
-def _identify(held: Held, fresh: Column, columns: Columns, record: str) -> None:
+def _identify(held: Held, fresh: Column, columns: Columns, ids: Words, record: str) -> None:
     """Fill in what incidents and patterns share."""
-    ids = ids_of(columns, "event_id")
     fresh["a"], fresh["b"] = ids[:, 0], ids[:, 1]
     fresh["area"] = _interned(held.areas, columns, "area")
     fresh["party"] = _interned(held.parties, columns, f"{record}.party")

@@ -11,9 +11,10 @@ and both must be known to the month, since a year says nothing.
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.jit import allocating, inlined, kernel
+from schemas.jit import inlined, kernel
 from streams import profiles, runs
 from streams.held import Held
+from streams.match import listed
 from streams.names import Ints, Longs
 from streams.state import Column, Record
 
@@ -97,15 +98,22 @@ def _seek(keys: Longs, first: int, last: int, at: int, wanted: int) -> int:
 
 @inlined
 def _find(keys: Longs, fences: Longs, every: int, first: int, last: int, at: int, wanted: int) -> int:
-    """Return what `_seek` does, looking first through `fences`, which are every `every`-th key."""
+    """Return what `_seek` does: through the next `every` keys, else through `fences`, which are every `every`-th key."""
+    if at < last and keys[at] < wanted:
+        near = min(at + every, last)
+        while at < near and keys[at] < wanted:
+            at += 1
+        if at < near:
+            return at
     begin, end = (first + every - 1) // every, (last + every - 1) // every
     k = _seek(fences, begin, end, min(max(at // every, begin), end), wanted)
     low, high = max(first, (k - 1) * every + 1), min(last, k * every)
     return _bisect(keys, low, high, wanted)
 
 
-@allocating
+@kernel
 def _flag(
+    pairs: Ints,
     ids: NDArray[np.uint64],
     keys: Longs,
     fences: Longs,
@@ -117,18 +125,20 @@ def _flag(
     vague: int,
     bits: tuple[int, int, int, int],
     longest: Longs,
+    fingers: Longs,
     facts: Column,
-) -> Ints:
+) -> int:
     """Compare each incident of the last run with those before it, in all runs, near in time and of other reporters.
 
-    The last run is sorted as all are, so the places looked at move on through each run: `fingers` int64[runs, 4].
+    The last run is sorted as all are, so the places looked at move on through each run: `fingers` int64[runs, vaguenesses].
+    Return how many pairs there are; `pairs` int32[m, 4] has the first m of them.
     """
-    pairs, count, last_run = np.empty((256, 4), np.int32), 0, len(bounds) - 2
+    count, last_run = 0, len(bounds) - 2
     area_at, vague_at, day_at, reporter_at = bits
     spans, reporters, days = (1 << reporter_at) - 1, (1 << (day_at - reporter_at)) - 1, (1 << (vague_at - day_at)) - 1
-    fingers = np.empty((last_run + 1, len(longest)), np.int64)
     for r in range(last_run + 1):
-        fingers[r] = bounds[r]
+        for v in range(len(longest)):
+            fingers[r, v] = bounds[r]
     for i in range(bounds[last_run], bounds[last_run + 1]):
         key, profile = keys[i], facts[codes[i]]
         low, span, reporter = key >> day_at & days, key & spans, key >> reporter_at & reporters
@@ -167,23 +177,12 @@ def _flag(
                     points = score(found)
                     if points < THRESHOLD:
                         continue
-                    pairs, count = _push(pairs, count, ids, i, j, points, found)
-    return pairs[:count]
-
-
-@allocating
-def _push(
-    pairs: Ints, count: int, ids: NDArray[np.uint64], i: int, j: int, points: int, found: int
-) -> tuple[Ints, int]:
-    """Add a pair, the older one first."""
-    if count == len(pairs):
-        wider = np.empty((2 * count, 4), np.int32)
-        wider[:count] = pairs
-        pairs = wider
-    older = ids[j, 0] < ids[i, 0] or (ids[j, 0] == ids[i, 0] and ids[j, 1] < ids[i, 1])
-    pairs[count, 0], pairs[count, 1] = (j, i) if older else (i, j)
-    pairs[count, 2], pairs[count, 3] = points, found
-    return pairs, count + 1
+                    if count < len(pairs):
+                        older = ids[j, 0] < ids[i, 0] or (ids[j, 0] == ids[i, 0] and ids[j, 1] < ids[i, 1])
+                        pairs[count, 0], pairs[count, 1] = (j, i) if older else (i, j)
+                        pairs[count, 2], pairs[count, 3] = points, found
+                    count += 1
+    return count
 
 
 def flag(held: Held, first: int) -> Ints:
@@ -194,7 +193,9 @@ def flag(held: Held, first: int) -> Ints:
     some = held.incidents
     if first == some.count:
         return np.empty((0, 4), np.int32)
-    return _flag(
+    longest = runs.LONGEST[: np.searchsorted(runs.LONGEST, MONTH)]  # whose incidents are known to the month
+    return listed(
+        _flag,
         some.ids,
         some.keys,
         some.fences,
@@ -205,6 +206,7 @@ def flag(held: Held, first: int) -> Ints:
         some.bounds(),
         some.vague,
         runs.BITS,
-        runs.LONGEST,
+        longest,
+        np.empty((len(some.starts) - 1, len(longest)), np.int64),
         held.profiles.rows,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.jit import inlined, kernel
+from schemas.places import regions
 from streams import names, runs
 from streams.names import Ints, Longs, Names
 from streams.origins import Origins
@@ -35,6 +36,8 @@ PATTERN = np.dtype(
 ORIGIN, DAYS = -8766, 39447
 PATTERN_BITS = 6
 SLACK = 14
+LOOKS = 2  # links that are laid for each incident that has looked through them
+ABROAD, HOME = 1, 2
 KNOWN_FORMS = 0xFFFE  # bit 0 is `unspecified`, which is no form that two events could share
 
 
@@ -42,7 +45,10 @@ KNOWN_FORMS = 0xFFFE  # bit 0 is `unspecified`, which is no form that two events
 class Held:
     """`patterns` PATTERN[m], of which `pattern_count` are in use, found in `pattern_slots`.
 
-    `reach` int32[areas, buckets] heads the chains of patterns: `links` int32[k, 2] of pattern and next link.
+    `reach` int32[areas, buckets] heads the chains of patterns: `links` int32[k, 3] of pattern, next link, and the pattern's
+    first bucket and brief, 16 bits each, so that most are passed over without a look at the pattern. The first `laid` of them
+    lie in the order of their chains; `looked` is how many incidents have looked through chains since they were laid. `homes` uint8[areas, regions] is HOME or
+    ABROAD for areas that were looked up, else 0.
     """
 
     areas: Names = field(default_factory=names.empty)
@@ -55,8 +61,11 @@ class Held:
     pattern_count: int = 0
     pattern_slots: Ints = field(default_factory=lambda: np.zeros(128, np.int32))
     reach: Ints = field(default_factory=lambda: np.zeros((8, (DAYS >> PATTERN_BITS) + 1), np.int32))
-    links: Ints = field(default_factory=lambda: np.zeros((64, 2), np.int32))
+    links: Ints = field(default_factory=lambda: np.zeros((64, 3), np.int32))
     link_count: int = 0
+    laid: int = 0
+    looked: int = 0
+    homes: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((8, len(regions())), np.uint8))
 
     @property
     def incident_count(self) -> int:
@@ -67,9 +76,9 @@ class Held:
         """Return the areas of incidents."""
         return np.asarray(self.incidents.keys[numbers] >> runs.AREA, np.int64)
 
-    def pattern_ids(self) -> Words:
-        """Return the ids of all patterns, uint64[m, 2]."""
-        return np.stack([self.patterns[half][: self.pattern_count] for half in ("a", "b")], axis=1)
+    def pattern_ids(self, numbers: Column) -> Words:
+        """Return the ids of patterns, uint64[k, 2]."""
+        return np.stack([self.patterns[half][numbers] for half in ("a", "b")], axis=1)
 
 
 def buckets(days: Column) -> Longs:
@@ -100,6 +109,7 @@ def _reindex(slots: Ints, records: Column, count: int) -> None:
 def _enter_patterns(
     fresh: Column,
     lasts: Longs,
+    marks: Ints,
     kept: NDArray[np.bool_],
     records: Column,
     count: int,
@@ -115,13 +125,40 @@ def _enter_patterns(
             continue
         records[count] = one
         for place in range(one.first, lasts[i] + 1):
-            links[used, 0], links[used, 1] = count, reach[one.area, place]
+            links[used, 0], links[used, 1], links[used, 2] = count, reach[one.area, place], marks[i]
             used += 1
             reach[one.area, place] = used
         count += 1
         slots[slot] = count
         kept[i] = True
     return count, used
+
+
+@kernel
+def _lay(reach: Ints, links: Ints, out: Ints) -> None:
+    """Write the links chain by chain, int32[k, 3], each chain in its order, and let `reach` head them."""
+    at = 0
+    for area in range(reach.shape[0]):
+        for place in range(reach.shape[1]):
+            link = reach[area, place]
+            if link:
+                reach[area, place] = at + 1
+            while link:
+                pattern, link, mark = links[link - 1, 0], links[link - 1, 1], links[link - 1, 2]
+                out[at, 0], out[at, 1], out[at, 2] = pattern, at + 2 if link else 0, mark
+                at += 1
+
+
+def look(held: Held, incidents: int) -> None:
+    """Lay links in the order of their chains before so many incidents look through them, if enough have since they came.
+
+    A chain lies in one place then, not all over the table: each look costs a wait for memory, not one for each link.
+    """
+    held.looked += incidents
+    if held.laid < held.link_count <= LOOKS * held.looked:
+        links = np.empty((held.link_count, 3), np.int32)  # no larger: most patterns come early
+        _lay(held.reach, held.links, links)
+        held.links, held.laid, held.looked = links, held.link_count, 0
 
 
 def _slots(slots: Ints, records: Column, count: int, wanted: int) -> Ints:
@@ -159,10 +196,12 @@ def enter_patterns(held: Held, fresh: Column) -> NDArray[np.bool_]:
     fresh["forms"] &= KNOWN_FORMS
     fresh["first"], lasts = buckets(fresh["lo"] - SLACK), buckets(fresh["hi"] + SLACK)
     held.links = cells(held.links, held.link_count + int(np.maximum(lasts - fresh["first"] + 1, 0).sum()))
+    marks = fresh["first"].astype(np.int32) << 16 | briefs(fresh)
     kept = np.zeros(len(fresh), np.bool_)
     held.pattern_count, held.link_count = _enter_patterns(
         fresh,
         lasts,
+        marks,
         kept,
         held.patterns,
         held.pattern_count,

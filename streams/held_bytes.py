@@ -77,6 +77,8 @@ def undo(held: Held, since: Marks) -> None:
     runs.cut(held.incidents, since[4])
     held.origins.cut(since[6])
     patterns, held.pattern_count, held.link_count = held.patterns[: since[5]], 0, 0
+    held.laid = held.looked = 0
+    held.homes[since[0] :] = 0
     held.pattern_slots[:], held.reach[:] = 0, 0
     enter_patterns(held, patterns.copy())
 

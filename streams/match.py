@@ -5,16 +5,20 @@ they must be the same; else the categories must be the same and known. Either si
 among the incidents held before it, an incident among all patterns, so each pair is found once, in any order.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.jit import allocating, inlined, kernel
+from schemas.jit import inlined, kernel
 from streams import profiles, runs
-from streams.held import SLACK, Held, buckets
+from streams.held import SLACK, Held, buckets, look
 from streams.names import Ints, Longs
 from streams.state import Column, Record
 
 SAME_CATEGORY, SAME_PARTY = 0, 1
+ROOM = 1 << 16  # pairs that a batch rarely has more of
 # Index in DatePrecision: day, week, month, quarter, year.
 DAY, WEEKLY, MONTHLY, QUARTERLY = 0, 1, 2, 3
 
@@ -68,23 +72,20 @@ def same_party(party: int, category: int, other: int, other_category: int) -> in
     return SAME_CATEGORY if category == other_category and category != 0 else -1
 
 
-@allocating
+@inlined
 def _push(
     pairs: Ints, count: int, i: int, low: int, high: int, profile: Record, p: int, pattern: Record, slack: int
-) -> tuple[Ints, int]:
-    """Add the pair of incident i, from day `low` to `high`, and pattern p, if it is one."""
+) -> int:
+    """Add the pair of incident i, from day `low` to `high`, and pattern p, if it is one and there is room; count it."""
     days = max(pattern.lo - high, low - pattern.hi, 0)
     if days > slack or profile.forms & pattern.forms == 0:
-        return pairs, count
+        return count
     match = same_party(profile.party, profile.category, pattern.party, pattern.category)
     if match < 0:
-        return pairs, count
-    if count == len(pairs):
-        wider = np.empty((2 * count, 4), np.int32)
-        wider[:count] = pairs
-        pairs = wider
-    pairs[count, 0], pairs[count, 1], pairs[count, 2], pairs[count, 3] = i, p, match, days
-    return pairs, count + 1
+        return count
+    if count < len(pairs):
+        pairs[count, 0], pairs[count, 1], pairs[count, 2], pairs[count, 3] = i, p, match, days
+    return count + 1
 
 
 @inlined
@@ -99,8 +100,9 @@ def _bisect(keys: Longs, first: int, last: int, wanted: int) -> int:
     return first
 
 
-@allocating
+@kernel
 def _late_patterns(
+    pairs: Ints,
     patterns: Column,
     first: int,
     late_briefs: NDArray[np.uint16],
@@ -116,9 +118,12 @@ def _late_patterns(
     bits: tuple[int, int, int, int],
     origin: int,
     facts: Column,
-) -> Ints:
-    """Look in each run, for each vagueness, through the days from begins[v, k] to ends[k] of the area of pattern k."""
-    pairs, count = np.empty((256, 4), np.int32), 0
+) -> int:
+    """Look in each run, for each vagueness, through the days from begins[v, k] to ends[k] of the area of pattern k.
+
+    Return how many pairs there are; `pairs` int32[m, 4] has the first m of them.
+    """
+    count = 0
     area_at, vague_at, day_at, reporter_at = bits
     for k in range(len(ends)):
         p = first + k
@@ -136,15 +141,18 @@ def _late_patterns(
                     if briefs[at] & forms and not (other != party and other and party):
                         low = ((keys[at] - base) >> day_at) + origin
                         high = low + (keys[at] & ((1 << reporter_at) - 1))
-                        pairs, count = _push(pairs, count, at, low, high, facts[codes[at]], p, one, slack)
+                        count = _push(pairs, count, at, low, high, facts[codes[at]], p, one, slack)
                     at += 1
-    return pairs[:count]
+    return count
 
 
-@allocating
+@kernel
 def _late_incidents(
+    pairs: Ints,
     keys: Longs,
     codes: NDArray[np.uint32],
+    briefs: NDArray[np.uint16],
+    form_bits: int,
     first: int,
     begins: Longs,
     ends: Longs,
@@ -156,21 +164,36 @@ def _late_incidents(
     patterns: Column,
     reach: Ints,
     links: Ints,
-) -> Ints:
-    pairs, count = np.empty((256, 4), np.int32), 0
+) -> int:
+    """Look through the chains of each incident's area and days; return and fill in as `_late_patterns` does."""
+    count = 0
     for k in range(len(ends)):
         area = keys[first + k] >> area_at
         if area >= len(reach):
             continue
         profile = facts[codes[first + k]]
+        forms, party = briefs[first + k] & ((1 << form_bits) - 1), briefs[first + k] >> form_bits
         for place in range(begins[k], ends[k] + 1):
             link = reach[area, place]
             while link:
-                p = links[link - 1, 0]
+                p, mark = links[link - 1, 0], links[link - 1, 2]
                 link = links[link - 1, 1]
+                other = (mark & 0xFFFF) >> form_bits
+                if mark & forms == 0 or (other != party and other and party):
+                    continue
                 # A pattern stands in many buckets: it is looked at in the first that both have.
-                if place == max(begins[k], patterns[p].first):
-                    pairs, count = _push(pairs, count, first + k, lows[k], highs[k], profile, p, patterns[p], slack)
+                if place == max(begins[k], mark >> 16):
+                    count = _push(pairs, count, first + k, lows[k], highs[k], profile, p, patterns[p], slack)
+    return count
+
+
+def listed(scan: Callable[..., int], *given: Any) -> Ints:
+    """Return the pairs, int32[k, 4], that a kernel finds in what is `given`; again in a larger room if they are many."""
+    pairs = np.empty((ROOM, 4), np.int32)
+    count = scan(pairs, *given)
+    if count > len(pairs):
+        pairs = np.empty((count, 4), np.int32)
+        scan(pairs, *given)
     return pairs[:count]
 
 
@@ -182,7 +205,8 @@ def fit_late_patterns(held: Held, first: int) -> Ints:
     """
     late, some = held.patterns[first : held.pattern_count], held.incidents
     begins = np.stack([runs.days_of(late["lo"] - SLACK - longest) for longest in runs.LONGEST.tolist()])
-    return _late_patterns(
+    return listed(
+        _late_patterns,
         held.patterns,
         first,
         profiles.briefs(late),
@@ -204,11 +228,15 @@ def fit_late_patterns(held: Held, first: int) -> Ints:
 def fit_incidents(held: Held, first: int) -> Ints:
     """Return the pairs of the incidents from number `first` on with all patterns held, as `fit_late_patterns`."""
     keys = held.incidents.keys[first : held.incident_count]
+    look(held, len(keys))
     lows = (keys >> runs.DAY & runs.LAST_DAY) + runs.ORIGIN
     highs = lows + (keys & ((1 << runs.SOURCE) - 1))
-    return _late_incidents(
+    return listed(
+        _late_incidents,
         held.incidents.keys,
         held.incidents.codes,
+        held.incidents.briefs,
+        profiles.FORM_BITS,
         first,
         buckets(lows),
         buckets(highs),

@@ -5,7 +5,7 @@ days. Rows go by minted id, event by event, so that neither arrival nor sequence
 things share a key, so that what names an incident can be taken out of the log by compaction, record by record.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -15,23 +15,25 @@ from numpy.typing import NDArray
 from schemas.build import Ints as Numbers
 from schemas.build import Part, Spans, encode, part
 from schemas.columns import Blob, Columns, compile, offsets_of  # noqa: A004
-from schemas.jit import kernel
-from schemas.memory import copy
+from schemas.minting import mint_batch
+from schemas.order import order_of
 from schemas.places import region_codes_of, regions
 from schemas.released import latest
-from schemas.unseal import mint_batch
 from schemas.wire import confluent_prefix
 from streams import names
-from streams.arrivals import REFERRALS, REVISIONS, Arrived
+from streams.arrivals import REFERRALS, REVISIONS, Arrived, ids_of
 from streams.base import Output
-from streams.frames import carrier, read_only
-from streams.held import Held
-from streams.names import Ints, Longs, Octets
+from streams.frames import carrier
+from streams.held import ABROAD, HOME, Held
+from streams.names import Ints, Longs
 from streams.runs import Words
-from streams.state import Column
+from streams.stamps import stamped
+from streams.state import Column, cells
 
 DAY = 86_400_000
 Minted = NDArray[np.uint8]
+_Versions = tuple[tuple[Minted, NDArray[np.bool_]], ...]
+_Sides = tuple[Minted, Minted, tuple[Minted, Minted], _Versions]
 REVISION = ("node", "area", "current", "change", "step", "verified_on", "late_verification", "incident")
 """What a region is told of a further version as refine wrote it."""
 
@@ -68,19 +70,21 @@ class News:
 
     @cached_property
     def homes(self) -> NDArray[np.bool_]:
-        """Return for each area of the batch, by number, to which regions it belongs: bool[areas, regions].
+        """Return for each area of the lane, by number, to which regions it belongs: bool[areas, regions].
 
-        The lane's other areas have none here: to look them all up would cost a small batch more than the rest of it.
+        An area is looked up when a batch first meets it, and has none before: to look all up would cost a small batch more
+        than the rest of it.
         """
-        met = np.zeros(self.held.areas.count, np.bool_)
+        held = self.held
+        met = np.zeros(held.areas.count, np.bool_)
         for each in (*self.incidents, *self.patterns):
             met[each.areas[each.rows]] = True
-        met[self.held.areas_of(np.concatenate([self.gone, self.ended.numbers]))] = True
-        homes = np.zeros((len(met), len(regions())), np.bool_)
-        for number in np.flatnonzero(met).tolist():
-            (area,) = names.listed(self.held.areas, number, number + 1)
-            homes[number] = _homes(area)
-        return homes
+        met[held.areas_of(np.concatenate([self.gone, self.ended.numbers]))] = True
+        held.homes = cells(held.homes, len(met))
+        for number in np.flatnonzero(met & (held.homes[: len(met), 0] == 0)).tolist():
+            (area,) = names.listed(held.areas, number, number + 1)
+            held.homes[number] = np.where(_homes(area), HOME, ABROAD)
+        return np.asarray(held.homes[: len(met)] == HOME)
 
 
 @dataclass(eq=False)
@@ -105,9 +109,18 @@ class _Parcel:
         self.keys.append(keys)
         self.values.append(values)
 
-    def mint(self, ids: Minted) -> Minted:
-        spans = _fixed(ids).spans
-        return mint_batch(self.secret, ids.reshape(-1), spans)
+    def mint(self, ids: Words) -> Minted:
+        return mint_batch(self.secret, ids)
+
+    def incidents(self, numbers: Longs, ids: Words) -> Minted:
+        """Return the minted ids of incidents and versions, `ids` by number, those of this batch as they were minted before."""
+        new = numbers >= self.first
+        if new.all():
+            return self.minted[numbers - self.first]
+        minted = np.empty((len(numbers), 16), np.uint8)
+        minted[new] = self.minted[numbers[new] - self.first]
+        minted[~new] = self.mint(ids[~new])
+        return minted
 
     def output(self) -> Output:
         sizes = np.concatenate([np.full(len(keys), keys.shape[1], np.int64) for keys in self.keys])
@@ -134,9 +147,9 @@ def share(news: News, secrets: Mapping[str, bytes]) -> tuple[Output, ...]:
         _BRING.get(arrived.release.name, _incidents)(parcels, arrived, news.homes)
     for arrived in news.patterns:
         _patterns(parcels, arrived)
+    _links(parcels, news)
+    _duplicates(parcels, news)
     for parcel, within in zip(parcels, news.homes.T, strict=True):
-        _links(parcel, news, within)
-        _duplicates(parcel, news, within)
         _closings(parcel, news, within)
         _removals(parcel, news, within)
     return tuple(parcel.output() for parcel in parcels if parcel.keys)
@@ -150,11 +163,13 @@ def joined(blobs: list[Blob]) -> Blob:
 
 
 def _incidents(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_]) -> None:
-    wanted = homes[arrived.areas[arrived.rows]]
-    chosen = wanted.any(axis=1)
-    rows, numbers = arrived.rows[chosen], arrived.numbers[chosen]
+    rows, numbers, areas = arrived.rows, arrived.numbers, arrived.areas[arrived.rows]
+    chosen = np.logical_or.reduce(homes, axis=1)[areas]
+    if not chosen.all():
+        rows, numbers, areas = rows[chosen], numbers[chosen], areas[chosen]
+    wanted = (within[areas] for within in np.ascontiguousarray(homes.T))
     more = {"area": part(arrived.columns, "area", rows)}
-    for parcel, mine, minted in _facts(parcels, arrived, rows, wanted[chosen], "IncidentShared", more):
+    for parcel, mine, minted in _facts(parcels, arrived, rows, wanted, "IncidentShared", more):
         parcel.minted[numbers[mine] - parcel.first] = minted
 
 
@@ -167,9 +182,7 @@ def _revisions(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_
         rows, numbers = arrived.rows[mine], arrived.numbers[mine]
         if not len(rows):
             continue
-        versions, incidents = (
-            mint_batch(parcel.secret, columns.data, columns.spans(name)[rows]) for name in ("event_id", "incident_id")
-        )
+        versions, incidents = parcel.mint(arrived.ids[rows]), parcel.mint(ids_of(columns, "incident_id")[rows])
         parcel.minted[numbers - parcel.first] = versions
         values: dict[str, Part] = {
             **{name: part(columns, name, rows) for name in REVISION},
@@ -177,7 +190,7 @@ def _revisions(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_
             "incident_id": _fixed(incidents),
             "recorded_on": columns.ints("recorded_at")[rows] // DAY,
         }
-        order = by_id(versions)
+        order = order_of(versions)
         parcel.put(versions[order], encode(layout, len(rows), values, prefix, order))
 
 
@@ -187,10 +200,8 @@ def _referrals(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_
         rows, numbers = arrived.rows[mine], arrived.numbers[mine]
         if not len(rows):
             continue
-        versions, incidents, referrals = (
-            mint_batch(parcel.secret, columns.data, columns.spans(f"{name}_id")[rows])
-            for name in ("event", "incident", "referral")
-        )
+        versions = parcel.mint(arrived.ids[rows])
+        incidents, referrals = (parcel.mint(ids_of(columns, name)[rows]) for name in ("incident_id", "referral_id"))
         parcel.minted[numbers - parcel.first] = versions
         followed_up = Numbers(_months(columns, "followed_up_on", rows), columns.valid("referral.followed_up_on")[rows])
         values: dict[str, Part] = {
@@ -202,7 +213,7 @@ def _referrals(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_
             "referred_in": _months(columns, "referred_on", rows),
             "followed_up_in": followed_up,
         }
-        parcel.add("ReferralShared", versions, values, by_id(versions))
+        parcel.add("ReferralShared", versions, values, order_of(versions))
 
 
 _BRING = {REVISIONS: _revisions, REFERRALS: _referrals}
@@ -224,18 +235,18 @@ def _patterns(parcels: list[_Parcel], arrived: Arrived) -> None:
     wanted[led, leads] = True
     wanted = wanted[arrived.rows, : len(parcels)]
     chosen = wanted.any(axis=1)
-    _facts(parcels, arrived, arrived.rows[chosen], wanted[chosen], "PatternShared", {})
+    _facts(parcels, arrived, arrived.rows[chosen], wanted[chosen].T, "PatternShared", {})
 
 
 def _facts(
     parcels: list[_Parcel],
     arrived: Arrived,
     rows: Longs,
-    wanted: NDArray[np.bool_],
+    wanted: Iterable[NDArray[np.bool_]],
     name: str,
     more: Mapping[str, Part],
 ) -> list[tuple[_Parcel, Longs, Minted]]:
-    """Add the incidents or patterns of `rows` to each parcel that wants them, bool[rows, parcels]; return their new ids.
+    """Add the incidents or patterns of `rows` to each parcel that wants them, for each bool[rows]; return their new ids.
 
     They are encoded once, their facts copied byte for byte; what a region receives differs in the id alone.
     """
@@ -244,145 +255,163 @@ def _facts(
     columns, record = arrived.columns, arrived.columns.layout.raw[0]
     release = carrier(name, record, arrived.release)
     layout, prefix = compile(release, (record,)), confluent_prefix(release)
-    assert next(iter(layout.columns)) == f"{record}_id", f"the id must come first in {name}: `_stamp` writes it there"
+    assert next(iter(layout.columns)) == f"{record}_id", f"the id must come first in {name}: `stamped` writes it there"
     values: dict[str, Part] = {
-        f"{record}_id": bytes(16),
+        f"{record}_id": part(columns, "event_id", rows),
         "node": part(columns, "node", rows),
         "recorded_on": columns.ints("recorded_at")[rows] // DAY,
         record: part(columns, record, rows),
         **more,
     }
-    blob, spans, given = encode(layout, len(rows), values, prefix), columns.spans("event_id")[rows], []
-    for parcel, chosen in zip(parcels, wanted.T, strict=True):
+    blob, ids, given = encode(layout, len(rows), values, prefix), arrived.ids[rows], []
+    for parcel, chosen in zip(parcels, wanted, strict=True):
         mine = np.flatnonzero(chosen)
         if len(mine):
-            minted = mint_batch(parcel.secret, columns.data, spans[mine])
-            order = by_id(minted)
-            parcel.put(minted[order], stamped(blob, mine[order], minted[order], len(prefix)))
+            minted = parcel.mint(ids[mine])
+            parcel.put(*stamped(blob, mine, minted, order_of(minted), len(prefix)))
             given.append((parcel, mine, minted))
     return given
 
 
-@kernel
-def _stamp(data: Octets, bounds: Longs, rows: Longs, ids: Minted, at: int, out: Octets, ends: Longs) -> None:
-    pos = 0
-    for i in range(len(rows)):
-        begin = bounds[rows[i]]
-        size = bounds[rows[i] + 1] - begin
-        copy(out, pos, data, begin, size)
-        for k in range(16):
-            out[pos + at + k] = ids[i, k]
-        pos += size
-        ends[i + 1] = pos
+@dataclass(frozen=True, eq=False)
+class _Incidents:
+    """Incidents that something names, `numbers` int64[k]; `revised` bool[k] are further versions.
+
+    `events` uint64[k, 2] are their ids, `origins` those of their incidents, the same but where they are further versions.
+    """
+
+    numbers: Longs
+    events: Words
+    revised: NDArray[np.bool_]
+    origins: Words
+
+    @classmethod
+    def of(cls, held: Held, numbers: Longs) -> "_Incidents":
+        events = held.incidents.ids[numbers]
+        revised = held.origins.revised(events)
+        return cls(numbers, events, revised, held.origins.incidents(events) if revised.any() else events)
+
+    def ids(self, parcel: _Parcel, rows: Longs) -> tuple[Minted, Minted]:
+        """Return the minted ids, uint8[n, 16], of the incidents `rows` int64[n], and those of their versions."""
+        versions, revised = parcel.incidents(self.numbers[rows], self.events[rows]), self.revised[rows]
+        if not revised.any():
+            return versions, versions
+        ids = versions.copy()
+        ids[revised] = parcel.mint(self.origins[rows][revised])
+        return ids, versions
+
+    def versions(self) -> Part:
+        """Return room for the ids of versions, null for the first of each incident."""
+        if not self.revised.any():
+            return None
+        return Spans(np.zeros(16, np.uint8), np.broadcast_to(np.array([0, 16]), (len(self.numbers), 2)), self.revised)
 
 
-def stamped(blob: Blob, rows: Longs, ids: Minted, at: int) -> Blob:
-    """Return the items `rows` int64[k] of a blob in that order, each with its id (`ids` uint8[k, 16]) from byte `at` on."""
-    bounds = np.zeros(len(rows) + 1, np.int64)
-    out = np.empty(int(np.diff(blob.bounds)[rows].sum()), np.uint8)
-    _stamp(read_only(blob.data), blob.bounds, rows, ids, at, out, bounds)
-    return Blob(out, bounds)
-
-
-def _links(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
-    areas = news.held.areas_of(news.links[:, 0])
-    rows = np.flatnonzero(within[areas])
-    if not len(rows):
-        return
-    links = news.links[rows].astype(np.int64)
-    incidents, version = _incident_ids(parcel, news.held, links[:, 0])
-    patterns = _minted(parcel, news.held.pattern_ids(), links[:, 1])
+def _links(parcels: list[_Parcel], news: News) -> None:
+    links = news.links.astype(np.int64)
+    incidents, patterns = _Incidents.of(news.held, links[:, 0]), news.held.pattern_ids(links[:, 1])
     values: dict[str, Part] = {
-        "incident_id": _fixed(incidents),
-        "version_id": version,
-        "pattern_id": _fixed(patterns),
-        "area": _named(news.held, areas[rows]),
+        "incident_id": bytes(16),
+        "version_id": incidents.versions(),
+        "pattern_id": bytes(16),
         "party_match": links[:, 2],
         "days_outside": links[:, 3],
     }
-    keys = np.hstack([_of_all(version, incidents), patterns])
-    parcel.add("PatternLinked", keys, values, by_id(incidents, patterns))
+
+    def sides(parcel: _Parcel, rows: Longs) -> _Sides:
+        (first, version), second = incidents.ids(parcel, rows), parcel.mint(patterns[rows])
+        return first, second, (version, second), ((version, incidents.revised[rows]),)
+
+    _pairs(parcels, news, "PatternLinked", links, values, sides)
 
 
-def _duplicates(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
-    areas = news.held.areas_of(news.duplicates[:, 0])
-    rows = np.flatnonzero(within[areas])
-    if not len(rows):
-        return
-    pairs = news.duplicates[rows].astype(np.int64)
-    (first, first_version), (second, second_version) = (_incident_ids(parcel, news.held, pairs[:, k]) for k in (0, 1))
+def _duplicates(parcels: list[_Parcel], news: News) -> None:
+    pairs = news.duplicates.astype(np.int64)
+    one, other = (_Incidents.of(news.held, pairs[:, k]) for k in (0, 1))
     values: dict[str, Part] = {
-        "first_id": _fixed(first),
-        "second_id": _fixed(second),
-        "first_version": first_version,
-        "second_version": second_version,
-        "area": _named(news.held, areas[rows]),
+        "first_id": bytes(16),
+        "second_id": bytes(16),
+        "first_version": one.versions(),
+        "second_version": other.versions(),
         "score": pairs[:, 2],
         "reasons": pairs[:, 3],
     }
-    keys = np.hstack([_of_all(first_version, first), _of_all(second_version, second)])
-    parcel.add("ProbableDuplicate", keys, values, by_id(first, second))
+
+    def sides(parcel: _Parcel, rows: Longs) -> _Sides:
+        (first, version), (second, other_version) = one.ids(parcel, rows), other.ids(parcel, rows)
+        versions = (version, one.revised[rows]), (other_version, other.revised[rows])
+        return first, second, (version, other_version), versions
+
+    _pairs(parcels, news, "ProbableDuplicate", pairs, values, sides)
+
+
+def _pairs(
+    parcels: list[_Parcel],
+    news: News,
+    name: str,
+    pairs: Longs,
+    values: Mapping[str, Part],
+    sides: Callable[[_Parcel, Longs], _Sides],
+) -> None:
+    """Add links or probable duplicates, int64[k, 4], to each parcel: encoded once, ids and versions are written in.
+
+    The ids are the first two fields, the versions the last ones: that is where they are written.
+    """
+    if not len(pairs):
+        return
+    areas, release = news.held.areas_of(pairs[:, 0]), latest(name)
+    layout, prefix = compile(release), confluent_prefix(release)
+    kinds = [column.kind for column in layout.columns.values()]
+    assert kinds[0] == kinds[1] == kinds[-1] == "fixed", f"ids must come first and versions last in {name}"
+    blob = encode(layout, len(pairs), {**values, "area": _named(news.held, areas)}, prefix)
+    for parcel, within in zip(parcels, news.homes.T, strict=True):
+        rows = np.flatnonzero(within[areas])
+        if len(rows):
+            first, second, keys, versions = sides(parcel, rows)
+            ids = np.concatenate([first, second], axis=1)
+            order = order_of(ids)
+            _, told = stamped(blob, rows, ids, order, len(prefix))
+            _write_versions(told, order, versions)
+            parcel.put(np.concatenate(keys, axis=1)[order], told)
+
+
+def _write_versions(told: Blob, order: Longs, versions: _Versions) -> None:
+    """Write the versions' ids, the last fields of a record, each one byte where it is null and 17 where it is not."""
+    ends = told.ends.copy()
+    for ids, revised in reversed(versions):
+        mine = np.flatnonzero(revised[order])
+        told.data[ends[mine, None] + np.arange(-16, 0)] = ids[order[mine]]
+        ends -= np.where(revised[order], 17, 1)
 
 
 def _closings(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
     """Add which versions are no longer current; after all that may name them, for whoever reads in order."""
     mine = within[news.held.areas_of(news.ended.numbers)]
     if mine.any():
-        ids, version = _incident_ids(parcel, news.held, news.ended.numbers[mine])
-        days, endings = news.ended.days[mine], news.ended.endings[mine]
+        ended, rows = _Incidents.of(news.held, news.ended.numbers), np.flatnonzero(mine)
+        ids, versions = ended.ids(parcel, rows)
         values: dict[str, Part] = {
             "incident_id": _fixed(ids),
-            "version_id": version,
-            "ended_on": days,
-            "ending": endings,
+            "version_id": Spans(versions.reshape(-1), _fixed(versions).spans, ended.revised[rows]),
+            "ended_on": news.ended.days[mine],
+            "ending": news.ended.endings[mine],
         }
-        versions = _of_all(version, ids)
-        parcel.add("VersionClosed", _marked(versions, CLOSED), values, by_id(ids, versions))
+        parcel.add(
+            "VersionClosed", _marked(versions, CLOSED), values, order_of(np.concatenate([ids, versions], axis=1))
+        )
 
 
 def _removals(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
     """Add what leaves the region, each incident once whatever its versions; after all that may name it."""
-    gone = news.gone[within[news.held.areas_of(news.gone)]]
-    if len(gone):
-        ids = np.unique(_incident_ids(parcel, news.held, gone)[0], axis=0)
-        parcel.add("IncidentRemoved", _marked(ids, REMOVED), {"incident_id": _fixed(ids)}, by_id(ids))
-
-
-def _incident_ids(parcel: _Parcel, held: Held, numbers: Longs) -> tuple[Minted, Spans | None]:
-    """Return the minted ids of incidents, and those of their versions, null for the first; None where all are that."""
-    new = numbers >= parcel.first
-    ids = np.empty((len(numbers), 16), np.uint8)
-    ids[new] = parcel.minted[numbers[new] - parcel.first]
-    ids[~new] = _minted(parcel, held.incidents.ids, numbers[~new])
-    if not held.origins.of:
-        return ids, None
-    events = held.incidents.ids[numbers]
-    revised = held.origins.revised(events)
-    if not revised.any():
-        return ids, None
-    version, ids = Spans(ids.reshape(-1), _fixed(ids).spans, revised), ids.copy()
-    ids[revised] = parcel.mint(_octets(held.origins.incidents(events[revised])))
-    return ids, version
+    mine = np.flatnonzero(within[news.held.areas_of(news.gone)])
+    if len(mine):
+        ids = np.unique(_Incidents.of(news.held, news.gone).ids(parcel, mine)[0], axis=0)
+        parcel.add("IncidentRemoved", _marked(ids, REMOVED), {"incident_id": _fixed(ids)}, order_of(ids))
 
 
 def _marked(ids: Minted, mark: Minted) -> Minted:
     """Return keys, the ids with one byte behind each."""
     return np.hstack([ids, np.broadcast_to(mark, (len(ids), 1))])
-
-
-def _of_all(version: Spans | None, ids: Minted) -> Minted:
-    """Return the versions' ids, those of the incidents where there are none."""
-    return ids if version is None else version.data.reshape(-1, 16)
-
-
-def _minted(parcel: _Parcel, table: Words, numbers: Column) -> Minted:
-    """Return the minted ids of held records by number, `table` uint64[n, 2], each minted once."""
-    unique, back = np.unique(numbers, return_inverse=True)
-    return parcel.mint(_octets(table[unique]))[back]
-
-
-def _octets(ids: Words) -> Minted:
-    return ids.astype(">u8").view(np.uint8).reshape(-1, 16)
 
 
 def _named(held: Held, areas: Column) -> Spans:
@@ -393,13 +422,3 @@ def _named(held: Held, areas: Column) -> Spans:
 def _fixed(ids: Minted) -> Spans:
     starts = np.arange(len(ids), dtype=np.int64) * 16
     return Spans(ids.reshape(-1), np.stack([starts, starts + 16], axis=1))
-
-
-def by_id(*ids: Minted) -> Longs:
-    """Return the order of rows by their ids uint8[n, 16], the first counting most."""
-    words = [np.ascontiguousarray(each).reshape(-1).view(">u8").reshape(-1, 2).astype(np.uint64) for each in ids]
-    order = np.argsort(words[0][:, 0])
-    first = words[0][order, 0]
-    if (first[1:] != first[:-1]).all():
-        return order
-    return np.lexsort([words[k][:, half] for k in reversed(range(len(words))) for half in (1, 0)])

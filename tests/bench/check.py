@@ -11,8 +11,8 @@ import numpy as np
 
 from pipeline.keyrings import region_keys
 from pipeline.stores import open_store
+from schemas.minting import mint_batch
 from schemas.released import releases
-from schemas.unseal import mint_batch
 from tests.bench.broker import REGIONS, Wire
 from tests.bench.plan import BREAKS, NODES, in_regions
 from tests.bench.truth import Truth
@@ -142,8 +142,7 @@ def _shared(truth: Truth, number: int, secret: bytes) -> dict:
 
 
 def _minted(secret: bytes, ids: np.ndarray) -> np.ndarray:
-    starts = np.arange(len(ids), dtype=np.int64) * 16
-    return mint_batch(secret, np.ascontiguousarray(ids).reshape(-1), np.stack([starts, starts + 16], axis=1))
+    return mint_batch(secret, np.ascontiguousarray(ids).view(">u8").astype(np.uint64))
 
 
 def _named(found: list[str], wanted: str) -> bool:

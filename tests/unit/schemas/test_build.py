@@ -66,6 +66,14 @@ def test_chosen_rows_come_in_the_order_asked_for_each_after_the_prefix(release, 
     assert items(picked) == expected
 
 
+def test_what_lay_in_memory_before_is_in_no_record(monkeypatch):
+    version = build.Spans.of(columns.Blob.of([b"", ID]), np.array([False, True]))
+    expected = items(write_link(version_id=version))
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, 1, dtype))
+    assert items(write_link(version_id=version)) == expected
+    assert [rows.read(latest("PatternLinked"), one)["version_id"] for one in expected] == [None, ID]
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(values.of(latest("IncidentReported").schema), min_size=1, max_size=4))
 def test_a_record_travels_verbatim_into_another_contract(reported):

@@ -288,20 +288,3 @@ def test_wrapped_keys_of_another_shape_are_refused():
     ]:
         with pytest.raises(ValueError, match="uint8"):
             unseal.unwrap_batch(bytes(epoch), np.zeros(refs, np.uint8), np.zeros(wrapped, np.uint8))
-
-
-@given(st.lists(st.binary(max_size=80)), st.binary(min_size=32, max_size=32))
-@settings(max_examples=60, deadline=None)
-def test_ids_are_minted_as_one_by_one(ids, secret):
-    blob = columns.Blob.of(ids)
-    minted = unseal.mint_batch(secret, blob.data, np.stack([blob.starts, blob.ends], axis=1))
-    assert [row.tobytes() for row in minted] == [seal.mint(secret, each) for each in ids]
-
-
-def test_minting_refuses_spans_outside_the_data_and_a_secret_of_another_length():
-    data = np.zeros(32, np.uint8)
-    for span in ([0, 33], [-1, 16], [16, 0]):
-        with pytest.raises(IndexError):
-            unseal.mint_batch(bytes(32), data, np.array([span]))
-    with pytest.raises(ValueError, match="32 bytes"):
-        unseal.mint_batch(bytes(31), data, np.array([[0, 16]]))

@@ -11,7 +11,7 @@ from schemas import rows as slow
 from schemas import wire
 from schemas.columns import Blob
 from sinks import parquet
-from sinks.decoding import decoded, rows_of
+from sinks.decoding import Damaged, decoded, rows_of
 from sinks.parquet import Range
 from sinks.tables import HUB, table
 from streams.base import Records
@@ -65,6 +65,25 @@ def test_the_rows_are_those_of_the_slow_lane(name):
 @settings(max_examples=15, deadline=None)
 def test_the_same_rows_give_the_same_bytes_in_whatever_order_they_came(name, numbers):
     assert file(name, numbers) == file(name, range(12))
+
+
+@pytest.mark.parametrize("name", ["incidents", "patterns", "duplicates", "links"])
+def test_rows_are_read_in_the_order_of_their_table_so_that_no_column_is_sorted(name):
+    numbers = np.random.default_rng(1).permutation(300).tolist()
+    found = content(name, numbers)
+    assert found == found.sort_by([(one, "ascending") for one in table(name).order])
+
+
+@pytest.mark.parametrize("short", [wire.CONFLUENT_LENGTH + 3, -1])
+def test_of_damaged_records_the_first_is_named(short):
+    whole = [MAKERS["links"](9 - number) for number in range(9)]
+    values = Blob.of(
+        [value[:-1] if k in (4, 6) else value[:short] if k == 7 else value for k, value in enumerate(whole)]
+    )
+    offsets = np.arange(100, 109)
+    records = Records("hub.x", 0, 100, 109, offsets, offsets, values, Blob.of([b""] * 9))
+    with pytest.raises(Damaged, match="at offset 104 "):
+        decoded(records, table("links").contracts)
 
 
 @pytest.mark.parametrize("name", ALL)

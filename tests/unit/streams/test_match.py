@@ -53,3 +53,24 @@ def test_a_period_of_a_thousand_years_meets_an_incident_once():
     assert lane_links(held, [plain.Incident(1, "A", 18_000), long]) == [(1, 100, 0, 0)]
     found = lane_links(held, [plain.Incident(2, "A", 18_000, plain.YEAR), plain.Incident(3, "A", 60_000)])
     assert sorted(found) == [(2, 100, 0, 0), (3, 100, 0, 0)]
+
+
+def test_more_pairs_than_there_is_room_for_are_all_found(monkeypatch):
+    some = [plain.Incident(i, "A", 18_000) for i in range(1, 40)]
+    periods = [plain.Pattern(100 + i, "A", 18_000, 18_030) for i in range(40)]
+    monkeypatch.setattr(match, "ROOM", 7)
+    for first, second in ((some, periods), (periods, some)):
+        held = Held()
+        assert lane_links(held, first) == []
+        assert set(lane_links(held, second)) == plain.links(some, periods)
+
+
+def test_links_that_are_laid_anew_are_found_as_before():
+    periods = [plain.Pattern(100 + i, "AB"[i % 2], 18_000 + 7 * i, 18_100 + 9 * i) for i in range(60)]
+    held = Held()
+    for at in range(0, len(periods), 10):
+        arrive(held, periods[at : at + 10])
+        assert held.laid < held.link_count
+        some = [plain.Incident(at * 100 + i, "AB"[i % 2], 18_000 + i) for i in range(200)]
+        assert set(lane_links(held, some)) == plain.links(some, periods[: at + 10])
+        assert held.laid == held.link_count

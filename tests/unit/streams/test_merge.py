@@ -401,6 +401,16 @@ def test_a_failing_step_leaves_the_state_as_it_was(monkeypatch):
     assert outcome.counts == {"incidents": 1}
 
 
+def test_an_area_of_a_step_that_failed_leaves_its_number_to_another(monkeypatch):
+    state, failing = STAGE.empty("accepted-0"), records([value(plain.Incident(1, OTHER, 18_000))])
+    with monkeypatch.context() as patch:
+        patch.setattr("streams.merge.quarantined", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            STAGE.step(state, failing)
+    _, outcome = STAGE.step(state, records([value(plain.Incident(2, "SS01", 18_000))]))
+    assert {topic for topic, *_ in read(outcome.outputs)} == {f"hub.{code}" for code in region_codes_of("SS01")}
+
+
 def test_records_on_which_the_stage_fails_are_refused_one_by_one():
     state = STAGE.empty("accepted-0")
     state, outcome = STAGE.refuse(state, records([b"x"], 7), ValueError("a fault"))
