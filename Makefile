@@ -23,8 +23,9 @@ setup: $(STAMP) ## install everything into .venv, every package by its hash
 demo: $(STAMP) ## the whole way on real data: three nodes, a real Kafka and S3, a killed worker, tables, an audit
 	@$(BIN)/python -m tests.demo
 
-test: $(STAMP) ## all tests; integration tests start their own Kafka and S3 and stop them
-	@$(BIN)/python -m pytest
+test: $(STAMP) ## all tests: those without a server side by side, then those that start their own Kafka and S3, and the cut of the faults
+	@$(BIN)/python -m pytest --numprocesses 2 -m "not integration and not chaos"
+	@$(BIN)/python -m pytest -m "integration or chaos"
 
 bench: $(STAMP) ## how fast it is, every figure checked; EVENTS=5000000 for more, PEERS=DIR for other engines beside it
 	@$(BIN)/python -m tests.bench all --events $(or $(EVENTS),1000000) $(if $(PEERS),--peers $(PEERS))
@@ -33,7 +34,7 @@ chaos: $(STAMP) ## faults on a real Kafka and S3, an oracle's verdict, planted b
 	@$(BIN)/python -m tests.chaos $(CHAOS)
 	@$(BIN)/python -m tests.chaos.planted
 
-chaos-cut: $(STAMP) ## some of each fault, the oracle's verdict; five minutes
+chaos-cut: $(STAMP) ## some of each fault, the oracle's verdict, as in make test; five minutes
 	@$(BIN)/python -m pytest -m chaos
 
 lint: $(STAMP) ## style, types, import contracts, sizes, schema evolution, rendered files
