@@ -213,6 +213,36 @@ def withdraw_one(node: str, number: int) -> None:
     print("  its row has left every hub that held it, with the file; no other row has")
 
 
+def tell(node: str) -> None:
+    """Have the hub tell a node what became of its events, and see that each has a fate."""
+    tocsin("worker", "receipts", "--until-idle", "2")
+    tocsin("hub", "fates", node, "--send")
+    tocsin("node", "sync", "--node", node)
+    told = json.loads(tocsin("node", "fates", "--node", node, "--json").splitlines()[-1])
+    if sum(told["counts"].values()) != told["sent"] or told["counts"].get("unknown"):
+        raise Failed(f"{node} has sent {told['sent']} events, and these are their fates: {told['counts']}")
+    print(f"  {node}: {told['sent']} events, each with one fate, signed by {told['hub']}:")
+    counts = told["counts"] | {"linked to a pattern": told["linked"]}
+    for fate, number in counts.items():
+        print(f"    {number if number >= 5 else 'fewer than 5':>12}  {fate}")
+
+
+def forget() -> None:
+    """Erase what the withdrawn case has left in the log and the store, and see that each store has signed for it."""
+    tocsin("worker", "receipts", "--until-idle", "2")
+    merge = Worker("merge", 1)
+    try:
+        done = json.loads(tocsin("forget", "run", "--json").splitlines()[-1])
+    finally:
+        merge.stop()
+    (case,) = done["cases"]
+    if done["outstanding"] or not case["stores"]:
+        raise Failed(f"not all stores have signed: {case['stores']}")
+    held_by = [one["store"] for one in case["stores"]]
+    print(f"  {len(held_by)} stores were looked into, hold nothing of the case and have signed for it:")
+    print(f"  {', '.join(held_by[:3])} …")
+
+
 def run() -> None:
     """The demonstration itself."""
     expected = count(DATA / "files" / FILES[0], DATA / "files" / FILES[1])
@@ -253,8 +283,12 @@ def run() -> None:
     last = last_event("MONUSCO")
     with step("A case goes on: tocsin node verify, tocsin node case"):
         verify_one("MONUSCO", last - 1)
+    with step("What became of each event, told to its node: tocsin hub fates, tocsin node fates"):
+        tell("MONUSCO")
     with step("A survivor takes her consent back: tocsin node withdraw"):
         withdraw_one("MONUSCO", last)
+    with step("Its bytes leave the log and the store, too: tocsin forget run"):
+        forget()
     with step("The audit: every table against the rules, by Great Expectations"):
         tocsin("audit", "--allow-empty", show=True)
 

@@ -46,13 +46,21 @@ def run(context: click.Context, *, data: Path | None, as_line: bool) -> None:
     def say(sentence: str) -> None:
         click.echo(sentence, err=True)
 
+    home = data_folder(data)
+
     async def work() -> list[dict[str, Any]]:
-        async with _eraser(data_folder(data), say) as (eraser, nodes):
+        async with _eraser(home, say) as (eraser, nodes):
             cases = await eraser.cases(nodes)
             await eraser.run(cases)
             return await _pages(eraser, cases)
 
-    _end(context, asyncio.run(work()), as_line, whole=False)
+    from infra.files import alone
+
+    with alone(
+        home / "proof" / "erased" / "lock", lambda: say("another `tocsin forget run` is at work; waiting for it")
+    ):
+        pages = asyncio.run(work())
+    _end(context, pages, as_line, whole=False)
 
 
 @forget.command(epilog="Examples: `tocsin forget status`; `tocsin forget status 5f0c…` for each store of one case.")

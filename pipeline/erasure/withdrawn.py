@@ -1,8 +1,10 @@
-"""Which cases were withdrawn, as the nodes' own topics say: each by its reference, with all that was reported of it."""
+"""Which cases were withdrawn, as the nodes' own topics say: each by its reference, with all that was sent about it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import Quarantines
 from schemas.released import by_id
@@ -12,13 +14,15 @@ from streams.envelopes import WITHDRAWAL, Envelopes, read
 from streams.topiclog import follow
 
 ID = 16
+Octets = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A withdrawn case: its reference (16 bytes), and the ids of all that its node reported of it (16 bytes each).
+    """A withdrawn case: its reference (16 bytes), and the ids of all events about it (16 bytes each).
 
-    `number` is that of the withdrawal at its node, `offset` where it stands in `raw.<node>`.
+    Those are what its node has sent, and what the withdrawal names. `number` is that of the withdrawal at its node,
+    `offset` where it stands in `raw.<node>`.
     """
 
     ref: bytes
@@ -31,16 +35,34 @@ class Case:
 async def withdrawn(broker: Broker, node: str) -> list[Case]:
     """Return the cases that a node has withdrawn so far, in the order in which it did."""
     cases: dict[bytes, Case] = {}
+    refs, ids = [np.zeros((0, ID), np.uint8)], [np.zeros((0, ID), np.uint8)]
     async for records in follow(broker, (f"raw.{node}", 0), 0):
         found = read(records, node)
-        for row in np.flatnonzero((found.kind == WITHDRAWAL) & found.good & ~found.refused & found.has_case).tolist():
+        rows = np.flatnonzero(found.good & ~found.refused & found.has_case)
+        refs.append(_octets(found, found.case[rows]))
+        ids.append(_octets(found, found.event[rows]))
+        for row in rows[found.kind[rows] == WITHDRAWAL].tolist():
             one = _case(found, row, node, int(records.offsets[row]))
-            known = cases.get(one.ref)
-            if known is None:
-                cases[one.ref] = one
-            elif one.events - known.events:
-                cases[one.ref] = Case(one.ref, node, known.number, one.offset, known.events | one.events)
-    return list(cases.values())
+            known = cases.setdefault(one.ref, one)
+            cases[one.ref] = Case(one.ref, node, known.number, known.offset, known.events | one.events)
+    sent = _sent(np.concatenate(refs), np.concatenate(ids), cases.keys())
+    return [Case(ref, node, one.number, one.offset, one.events | sent[ref]) for ref, one in cases.items()]
+
+
+def _sent(refs: Octets, ids: Octets, wanted: Collection[bytes]) -> dict[bytes, set[bytes]]:
+    """Return the ids of the events about each of these cases, by its reference; `refs` and `ids` uint8[n, 16]."""
+    firsts = np.array([int.from_bytes(ref[:8], "little") for ref in wanted], "<u8")
+    perhaps = np.flatnonzero(np.isin(np.ascontiguousarray(refs[:, :8]).view("<u8")[:, 0], firsts))
+    found: dict[bytes, set[bytes]] = {ref: set() for ref in wanted}
+    for row in perhaps.tolist():
+        if (ref := refs[row].tobytes()) in found:
+            found[ref].add(ids[row].tobytes())
+    return found
+
+
+def _octets(found: Envelopes, spans: NDArray[np.int64]) -> Octets:
+    octets: Octets = found.data[spans[:, :1] + np.arange(ID)]
+    return octets
 
 
 def _case(found: Envelopes, row: int, node: str, offset: int) -> Case:
