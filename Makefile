@@ -24,6 +24,7 @@ demo: $(STAMP) ## the whole way on real data: three nodes, a real Kafka and S3, 
 	@$(BIN)/python -m tests.demo
 
 test: $(STAMP) ## all tests: those without a server side by side, then those that start their own Kafka and S3, and the cut of the faults
+	@$(BIN)/python -m pipeline.warm
 	@$(BIN)/python -m pytest --numprocesses 2 -m "not integration and not chaos"
 	@$(BIN)/python -m pytest -m "integration or chaos"
 

@@ -28,7 +28,11 @@ COMPACTING = ROLLING | {
     "max.compaction.lag.ms": "1000",
     "delete.retention.ms": "0",
 }
-GARBAGE, VACUUM_SECONDS = 1e-9, 120.0  # a volume of which more than this share was deleted is written anew
+GARBAGE, VACUUM_SECONDS, VACUUM_PAUSE = (
+    1e-9,
+    120.0,
+    3.0,
+)  # a volume of which more than this share was deleted is written anew
 CLOSING = b"close"
 """The key of a tombstone that says nothing: it closes the segment before it."""
 
@@ -37,6 +41,7 @@ def vacuum(master: int) -> None:
     """Have every volume written anew without what was deleted; returns when that is done. ObjectsFailed where it is not."""
     import urllib3
 
+    time.sleep(VACUUM_PAUSE)  # the store marks what was deleted a second later
     url = f"http://127.0.0.1:{master}/vol/vacuum?garbageThreshold={GARBAGE}"
     try:
         answer = urllib3.PoolManager(timeout=urllib3.Timeout(VACUUM_SECONDS), retries=False).request("GET", url)
@@ -70,21 +75,37 @@ class Erasing:
             finally:
                 producer.close()
 
-    def purge(self, topic: Topic, group: str) -> bool:
+    def purge(self, topic: Topic, group: str, done: Callable[[], bool]) -> str | None:
         """Delete what a group has read of a topic, and return when the broker has taken its bytes from the disk.
 
         A segment goes as a whole, and the one that is written to stays: a tombstone in each partition closes it, and the
-        group has to have read that, too. False where it has not within the time given; then nothing is deleted. How often
-        a broker looks for segments to delete is its own setting.
+        group has to have read that, too, and whoever reads after it must be `done`. Else nothing is deleted, and the
+        sentence that is returned says why.
         """
         with self._answering(), self._set(topic, ROLLING):
             time.sleep(SEGMENT_SECONDS)
             closed = self._close_segments(topic)
-            if not self._read(group, topic, closed):
-                return False
+            if not _within(SECONDS, lambda: self._read(group, topic, closed)):
+                return f"{group} does not read it: is that worker running?"
+            if not _within(SECONDS, done):
+                return "there is no receipt yet for all that was read of it: is `tocsin worker receipts` running?"
+            before = {part: size for part, size in self._sizes(topic).items() if closed[part]}
             self._admin.delete_records({TopicPartition(topic.name, part): end for part, end in closed.items()})
-            time.sleep(self._looks_every() + 2 * SEGMENT_SECONDS)
-            return True
+            gone = _within(self._looks_every() + SECONDS, lambda: self._smaller(topic, before))
+            return None if gone else "the broker has not deleted its segments yet: run this again"
+
+    def reached(self, group: str, topics: Iterable[str]) -> dict[str, int]:
+        """Return how far a group has read topics of one partition each, 0 where it has read nothing."""
+        places = [TopicPartition(topic, 0) for topic in topics]
+        with self._answering():
+            found = self._admin.list_group_offsets({group: places})[group]
+        return {place.topic: max(int(one.offset), 0) for place, one in found.items()}
+
+    def replicated(self, topics: Iterable[str]) -> list[str]:
+        """Return the topics of which another broker has a copy: what lies there cannot be looked at."""
+        with self._answering():
+            found = self._admin.describe_topics(list(topics))
+        return [one["name"] for one in found if any(len(part["replica_nodes"]) > 1 for part in one["partitions"])]
 
     def _bury(self, producer: Any, topic: str, keys: list[bytes]) -> None:
         for sent in [producer.send(topic, None, key, partition=0) for key in (*keys, CLOSING)]:
@@ -100,14 +121,21 @@ class Erasing:
             producer.close()
 
     def _read(self, group: str, topic: Topic, ends: Mapping[int, int]) -> bool:
-        """Wait until a group has read a record of each partition, by its offset; return whether it has."""
-        places, until = [TopicPartition(topic.name, part) for part in ends], time.monotonic() + SECONDS
-        while time.monotonic() < until:
-            found = self._admin.list_group_offsets({group: places})[group]
-            if all(found[place].offset > ends[place.partition] for place in places):
-                return True
-            time.sleep(0.2)
-        return False
+        """Return whether a group has read a record of each partition, by its offset."""
+        places = [TopicPartition(topic.name, part) for part in ends]
+        found = self._admin.list_group_offsets({group: places})[group]
+        return all(found[place].offset > ends[place.partition] for place in places)
+
+    def _sizes(self, topic: Topic) -> dict[int, int]:
+        """Return the bytes of each partition on the broker's disk."""
+        folders = [one for broker in self._admin.describe_log_dirs() for one in broker["log_dirs"]]
+        topics = [each for folder in folders for each in folder["topics"] if each["name"] == topic.name]
+        return {part["partition_index"]: part["partition_size"] for each in topics for part in each["partitions"]}
+
+    def _smaller(self, topic: Topic, before: Mapping[int, int]) -> bool:
+        """Return whether each partition has lost what lay before its newest segment."""
+        now = self._sizes(topic)
+        return all(now[part] < size for part, size in before.items())
 
     def _looks_every(self) -> float:
         """Return after how many seconds the broker looks again for segments to delete."""
@@ -154,3 +182,13 @@ class Erasing:
             yield
         except (KafkaError, OSError, ValueError) as error:
             raise Unreachable(f"Kafka at {self._bootstrap} does not do it ({error}); see `tocsin status`.") from error
+
+
+def _within(seconds: float, so: Callable[[], bool]) -> bool:
+    """Wait until it is so, and return whether it is."""
+    until = time.monotonic() + seconds
+    while not so():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True

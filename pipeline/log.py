@@ -37,6 +37,7 @@ def consumer(kafka: str, committed: bool = True) -> Any:
             bootstrap_servers=kafka,
             isolation_level=level,
             enable_auto_commit=False,
+            auto_offset_reset="earliest",  # where the log begins later than it is read: nothing is passed over
             max_poll_records=5_000,
             reconnect_backoff_max_ms=RECONNECT_MS,
         )

@@ -20,7 +20,7 @@ from pipeline.erasure.withdrawn import Case, withdrawn
 from pipeline.hub.trees import Signer
 from pipeline.receipts.given import last_receipt
 
-VOLUMES, MERGE, HUB_TOPICS = "volumes", "tocsin.merge", "hub."
+VOLUMES, REFINE, MERGE, HUB_TOPICS = "volumes", "tocsin.refine", "tocsin.merge", "hub."
 LOG = ("keys.", ACCEPTED_TOPIC, HUB_TOPICS)
 """How the names of stores begin that are topics."""
 PATIENCE = 120.0
@@ -61,23 +61,28 @@ class Eraser:
 
     async def run(self, cases: Sequence[Case]) -> None:
         """Erase what can be erased of these cases and sign for it."""
-        due = [case for case in self._ready(cases) if self._unsigned(case)]
+        self.hand.put_back(self.topics[name] for name in self.topics if name.startswith(LOG))
+        ready = self._ready(cases)
+        looked = await self.stores.look(ready)
+        held = {one.case for one in looked.left if one.count}
+        due = [case for case in ready if self._unsigned(case) or case.ref in held]
         if not due:
             return
-        self.hand.put_back(self.topics[name] for name in self.topics if name.startswith(LOG))
-        looked = await self.stores.look(due)
+        copied = self.hand.replicated([ACCEPTED_TOPIC, *{topic for topic, _ in looked.records}])
+        self._why |= dict.fromkeys(copied, "another broker has a copy of it, which cannot be looked at from here")
         for (topic, _), hits in looked.records.items():
             if topic != ACCEPTED_TOPIC:
                 await self._compact(topic, hits)
-        if any(ACCEPTED_TOPIC in self._unsigned(case) for case in due):
-            await self._purge(sum(len(hits) for (topic, _), hits in looked.records.items() if topic == ACCEPTED_TOPIC))
+        held_there = sum(len(hits) for (topic, _), hits in looked.records.items() if topic == ACCEPTED_TOPIC)
+        if held_there or any(ACCEPTED_TOPIC in self._unsigned(case) for case in due):
+            await self._purge(held_there)
         self._sign(due, await self.stores.look(due))
         self._vacuum(due)
 
     async def standing(self, cases: Sequence[Case]) -> dict[bytes, list[Standing]]:
         """Return how it stands with each case, by its reference, in each store; looks, and changes nothing."""
         ready = {case.ref for case in self._ready(cases)}
-        looked = await self.stores.look([case for case in cases if self._unsigned(case)])
+        looked = await self.stores.look(cases)
         return {case.ref: list(self._stands(case, looked.left, case.ref in ready)) for case in cases}
 
     def stores_of(self, case: Case) -> list[str]:
@@ -87,7 +92,7 @@ class Eraser:
 
     def _ready(self, cases: Sequence[Case]) -> list[Case]:
         """Return the cases of which nothing can come any more."""
-        ends = {node: (last_receipt(self.kafka, node) or {"end": 0})["end"] for node in {case.node for case in cases}}
+        ends = {node: self._given(node) for node in {case.node for case in cases}}
         return [case for case in cases if case.offset < ends[case.node]]
 
     def _unsigned(self, case: Case) -> set[str]:
@@ -116,8 +121,27 @@ class Eraser:
     async def _purge(self, count: int) -> None:
         """Have `accepted` purged of what merge has read: it is derived, and merge remembers what it needs."""
         self.say(f"{ACCEPTED_TOPIC}: {count:,} records to go, with all that merge has read")
-        if not await asyncio.to_thread(self.hand.purge, self.topics[ACCEPTED_TOPIC], MERGE):
-            self._why[ACCEPTED_TOPIC] = "merge does not read it: is `tocsin worker merge` running?"
+        nodes = [name.removeprefix("raw.") for name in self.topics if name.startswith("raw.")]
+        why = await asyncio.to_thread(self.hand.purge, self.topics[ACCEPTED_TOPIC], MERGE, self._receipted(nodes))
+        if why:
+            self._why[ACCEPTED_TOPIC] = why
+
+    def _receipted(self, nodes: Sequence[str]) -> Callable[[], bool]:
+        """Return what says whether all that refine has read by now has its receipts: they name what merge has refused."""
+        reached: dict[str, int] = {}
+
+        def done() -> bool:
+            if not reached:
+                reached.update(self.hand.reached(REFINE, [f"raw.{node}" for node in nodes]))
+            late = {name for name, end in reached.items() if end and end > self._given(name.removeprefix("raw."))}
+            return not late
+
+        return done
+
+    def _given(self, node: str) -> int:
+        """Return up to which offset of its topic a node has receipts."""
+        given = last_receipt(self.kafka, node)
+        return given["end"] if given else 0
 
     def _sign(self, cases: Sequence[Case], looked: Looked) -> None:
         """Sign for each store that holds nothing of a case any more."""
@@ -132,7 +156,11 @@ class Eraser:
         due = [
             case for case in cases if {VOLUMES} == {each for each in self._unsigned(case) if not each.startswith(LOG)}
         ]
-        if due and self.master is not None:
+        if due and (copies := self.stores.copies()):
+            self._why[VOLUMES] = (
+                f"{copies[0]} and {len(copies) - 1} objects more are no table of a hub: delete copies of tables"
+            )
+        elif due and self.master is not None:
             self.say("the object store writes its volumes anew")
             vacuum(self.master)
             for case in due:
@@ -147,7 +175,7 @@ class Eraser:
         signed = self.shelf.of(case.ref, self.signer.key)
         counts = {one.store: one.count for one in left if one.case == case.ref}
         for store in self.stores_of(case):
-            if store in signed:
+            if store in signed and not counts.get(store):
                 yield Standing(store, str(signed[store].day), 0, None)
             else:
                 why = self._why.get(store, ERASE) if ready else WAIT.format(node=case.node)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from schemas.columns import Columns
 from schemas.errors import Stops
-from sinks.decoding import decoded
+from sinks.decoding import Damaged, decoded
 from streams.arrivals import ENDINGS, INCIDENTS, PATTERNS, REFERRALS, REVISIONS, WITHDRAWALS, ids_of
 from streams.base import Records
 from streams.client import Broker
@@ -27,7 +27,9 @@ HUB: Mapping[str, tuple[str, ...]] = {
 }
 """The contracts of a topic, and of each the fields that name an incident by which the record has to go."""
 
-KEY_BYTES = {"PatternLinked": 32, "ProbableDuplicate": 32, "VersionClosed": 17, "IncidentRemoved": 17}
+REMOVED: Mapping[str, tuple[str, ...]] = {**dict.fromkeys(HUB, ()), "IncidentRemoved": ("incident_id",)}
+"""Of the same topic, the field that says what merge has taken out: nothing else is erased there."""
+
 ID = 16
 
 
@@ -49,31 +51,42 @@ async def naming(
 ) -> list[Hit]:
     """Return the records of a partition that name one of these ids, by offset; one that names two comes twice.
 
-    `contracts` are those of the topic with the fields that name. Damaged where a record is of none of them.
+    `contracts` are those of the topic with the fields that name. Among records of which one cannot be read, all that hold
+    the bytes of an id name it.
     """
     hits: list[Hit] = []
     if not ids:
         return hits
     async for records in follow(broker, place, 0):
-        for name, parts in decoded(records, contracts).items():
+        try:
+            found = decoded(records, contracts)
+        except Damaged:
+            hits += _held(records, ids)
+            continue
+        for name, parts in found.items():
             for part in parts:
                 for field in contracts[name]:
                     hits += _hits(records, part.columns, part.offsets, field, ids)
     return sorted(hits, key=lambda hit: hit.offset)
 
 
-async def keyed(broker: Broker, topic: str, keys: Collection[bytes]) -> list[Hit]:
-    """Return the records of a topic of one partition that have one of these keys of 16 bytes, and a value."""
+async def keyed(broker: Broker, topic: str, keys: Collection[bytes]) -> tuple[list[Hit], set[bytes]]:
+    """Return the records of a topic of one partition that have one of these keys of 16 bytes, and a value.
+
+    And the keys of which the last record is a tombstone.
+    """
     hits: list[Hit] = []
-    if not keys:
-        return hits
+    buried: set[bytes] = set()
     async for records in follow(broker, (topic, 0), 0):
-        valued = records.values.ends > records.values.starts
-        for row in np.flatnonzero(valued & (np.diff(records.keys.bounds) == ID)).tolist():
+        for row in np.flatnonzero(np.diff(records.keys.bounds) == ID).tolist():
             key = records.keys.item(row)
-            if key in keys:
+            if key not in keys:
+                continue
+            buried.add(key)
+            if len(records.values.item(row)):
+                buried.discard(key)
                 hits.append(Hit(key, int(records.offsets[row]), key))
-    return hits
+    return hits, buried
 
 
 async def stands(broker: Broker, place: tuple[str, int], hits: Sequence[Hit]) -> bool:
@@ -88,17 +101,19 @@ async def stands(broker: Broker, place: tuple[str, int], hits: Sequence[Hit]) ->
 
 
 async def check_keys(broker: Broker, topic: str) -> None:
-    """Raise SharedKeys where a hub's topic has records that may share a key: those of an earlier tocsin."""
+    """Raise SharedKeys where records of a hub's topic that say different things share a key, as those of an earlier tocsin do."""
+    keys, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     async for records in follow(broker, (topic, 0), 0):
-        lengths = np.diff(records.keys.bounds)
-        for name, parts in decoded(records, HUB).items():
-            for part in parts:
-                at = np.searchsorted(records.offsets, part.offsets)
-                if (lengths[at] != KEY_BYTES.get(name, ID)).any():
-                    raise SharedKeys(
-                        f"{topic} has records of an earlier tocsin, of which several share a key, so that none can be "
-                        "taken out alone. Set up a new data folder and let the nodes send again: `tocsin node sync --again`."
-                    )
+        valued = np.flatnonzero(records.values.ends > records.values.starts).tolist()
+        for blob, hashes in ((records.keys, keys), (records.values, values)):
+            hashes.append(np.array([hash(blob.item(row)) for row in valued], np.int64))
+    key, value = np.concatenate(keys), np.concatenate(values)
+    order = np.lexsort([value, key])
+    if ((np.diff(key[order]) == 0) & (np.diff(value[order]) != 0)).any():
+        raise SharedKeys(
+            f"{topic} has records of which several share a key, as an earlier tocsin wrote them, so that none can be taken out "
+            "alone. Set up a new data folder and let the nodes send again: `tocsin node sync --again`."
+        )
 
 
 def _hits(
@@ -111,3 +126,9 @@ def _hits(
         if named in ids:
             at = int(np.searchsorted(records.offsets, offsets[row]))
             yield Hit(named, int(offsets[row]), records.keys.item(at))
+
+
+def _held(records: Records, ids: Collection[bytes]) -> Iterator[Hit]:
+    for row, offset in enumerate(records.offsets.tolist()):
+        value = records.values.item(row)
+        yield from (Hit(named, offset, records.keys.item(row)) for named in ids if named in value)

@@ -8,18 +8,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
-
-from pipeline.erasure.looking import ACCEPTED, HUB, Hit, keyed, naming
+from pipeline.erasure.looking import ACCEPTED, HUB, REMOVED, Hit, keyed, naming
 from pipeline.erasure.withdrawn import Case
+from pipeline.hub.reading import table as read
 from schemas import seal
 from sinks.delta import dataset
 from sinks.store import Store
-from sinks.tables import of_topic
+from sinks.tables import Table, of_topic
 from streams.client import Broker
 from streams.sharing import topic_of
 
-ACCEPTED_TOPIC = "accepted"
+ACCEPTED_TOPIC, OURS = "accepted", ("hub/", "quarantine/", ".ready/")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,10 @@ class Left:
 
 @dataclass(frozen=True)
 class Looked:
-    """One look through all stores: what is `left`, and the records of the log that have to go, by topic and partition."""
+    """One look through all stores: what is `left`, and the records of the log that have to go, by topic and partition.
+
+    What is left and does not have to go is not withdrawn there: merge has not taken it out, or the node not its key.
+    """
 
     left: tuple[Left, ...]
     records: Mapping[tuple[str, int], tuple[Hit, ...]]
@@ -55,13 +57,16 @@ class Stores:
         left = list(_counted(ACCEPTED_TOPIC, cases, (events[hit.named] for found in hits.values() for hit in found)))
         for node in sorted({case.node for case in cases}):
             mine = [case for case in cases if case.node == node]
-            hits[f"keys.{node}", 0] = await keyed(self.broker, f"keys.{node}", {case.ref for case in mine})
-            left += _counted(f"keys.{node}", mine, (hit.named for hit in hits[f"keys.{node}", 0]))
+            found, buried = await keyed(self.broker, f"keys.{node}", {case.ref for case in mine})
+            hits[f"keys.{node}", 0] = [hit for hit in found if hit.key in buried]
+            left += _counted(f"keys.{node}", mine, (hit.named for hit in found))
         for region, secret in self.secrets.items():
             minted = {seal.mint(secret, event): ref for event, ref in events.items()}
             topic = topic_of(region)
-            hits[topic, 0] = await naming(self.broker, (topic, 0), HUB, minted)
-            left += _counted(topic, cases, (minted[hit.named] for hit in hits[topic, 0]))
+            found = await naming(self.broker, (topic, 0), HUB, minted)
+            removed = {hit.named for hit in await naming(self.broker, (topic, 0), REMOVED, minted)} if found else set()
+            hits[topic, 0] = [hit for hit in found if hit.named in removed]
+            left += _counted(topic, cases, (minted[hit.named] for hit in found))
             left += _counted(f"tables of {region}", cases, self._rows(region, minted))
         return Looked(tuple(left), {place: tuple(found) for place, found in hits.items() if found})
 
@@ -71,12 +76,22 @@ class Stores:
         for path, table in of_topic(topic_of(region)).items():
             if not names or not table.naming or not self.objects.list(f"{path}/_delta_log/"):
                 continue
-            content = dataset(self.objects, path)
-            for column in table.naming:
-                rows = content.to_table(columns=[column], filter=pc.field(column).isin(sorted(names)))
-                yield from (names[name] for name in rows[column].to_pylist())
-            stray = len(self.objects.list(f"{path}/part-")) - len(content.files)
-            yield from [*set(names.values())] * max(stray, 0)
+            yield from self._naming(path, table, names)
+            yield from [*set(names.values())] * len(self._stray(path) & self._stray(path))
+
+    def _naming(self, path: str, table: Table, names: Mapping[str, bytes]) -> Iterable[bytes]:
+        frame = read(self.objects, path)
+        for column in table.naming:
+            yield from (names[name] for name in frame[column].to_list() if name in names)
+
+    def _stray(self, path: str) -> set[str]:
+        """Return the files that the table does not name; one that is being brought in is among them for a moment."""
+        named = {file.rpartition("/")[2] for file in dataset(self.objects, path).files}
+        return {file.rpartition("/")[2] for file in self.objects.list(f"{path}/part-")} - named
+
+    def copies(self) -> list[str]:
+        """Return the objects of the bucket that are none of the tables: what somebody has replayed there, say."""
+        return [path for path in self.objects.list("") if not path.startswith(OURS)]
 
 
 def _counted(store: str, cases: Sequence[Case], found: Iterable[bytes]) -> list[Left]:

@@ -1,14 +1,11 @@
 """Which cases were withdrawn, as the nodes' own topics say: each by its reference, with all that was sent about it."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import Quarantines
-from schemas.released import by_id
-from schemas.rows import read as read_row
 from streams.client import Broker
 from streams.envelopes import WITHDRAWAL, Envelopes, read
 from streams.topiclog import follow
@@ -19,10 +16,9 @@ Octets = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Case:
-    """A withdrawn case: its reference (16 bytes), and the ids of all events about it (16 bytes each).
+    """A withdrawn case: its reference (16 bytes), and the ids of all events about it that its node has sent (16 bytes each).
 
-    Those are what its node has sent, and what the withdrawal names. `number` is that of the withdrawal at its node,
-    `offset` where it stands in `raw.<node>`.
+    `number` is that of the withdrawal at its node, `offset` where the last of it stands in `raw.<node>`.
     """
 
     ref: bytes
@@ -42,11 +38,11 @@ async def withdrawn(broker: Broker, node: str) -> list[Case]:
         refs.append(_octets(found, found.case[rows]))
         ids.append(_octets(found, found.event[rows]))
         for row in rows[found.kind[rows] == WITHDRAWAL].tolist():
-            one = _case(found, row, node, int(records.offsets[row]))
-            known = cases.setdefault(one.ref, one)
-            cases[one.ref] = Case(one.ref, node, known.number, known.offset, known.events | one.events)
+            ref, number = found.data[slice(*found.case[row])].tobytes(), int(found.sequence[row])
+            first = cases[ref].number if ref in cases else number
+            cases[ref] = Case(ref, node, first, int(records.offsets[row]), frozenset())
     sent = _sent(np.concatenate(refs), np.concatenate(ids), cases.keys())
-    return [Case(ref, node, one.number, one.offset, one.events | sent[ref]) for ref, one in cases.items()]
+    return [replace(one, events=frozenset(sent[ref])) for ref, one in cases.items()]
 
 
 def _sent(refs: Octets, ids: Octets, wanted: Collection[bytes]) -> dict[bytes, set[bytes]]:
@@ -63,18 +59,3 @@ def _sent(refs: Octets, ids: Octets, wanted: Collection[bytes]) -> dict[bytes, s
 def _octets(found: Envelopes, spans: NDArray[np.int64]) -> Octets:
     octets: Octets = found.data[spans[:, :1] + np.arange(ID)]
     return octets
-
-
-def _case(found: Envelopes, row: int, node: str, offset: int) -> Case:
-    ref = found.data[slice(*found.case[row])].tobytes()
-    return Case(ref, node, int(found.sequence[row]), offset, _named(found, row))
-
-
-def _named(found: Envelopes, row: int) -> frozenset[bytes]:
-    """Return the ids that a withdrawal names; none where its contract names none, or where it cannot be read."""
-    try:
-        body = read_row(by_id(int(found.schema[row])), found.data[slice(*found.body[row])].tobytes())
-    except Quarantines:
-        return frozenset()
-    ids = body.get("incidents", b"")
-    return frozenset(ids[at : at + ID] for at in range(0, len(ids) - len(ids) % ID, ID))

@@ -23,10 +23,14 @@ from pipeline.node.record import Recorder
 from pipeline.stores import open_store
 from schemas import seal
 from schemas.places import region_codes_of
+from schemas.released import latest
+from schemas.rows import read as read_row
+from schemas.rows import write
+from schemas.wire import single_object, unframe
 from streams.client import Broker
 from streams.ledgerlog import fetch
 from tests.integration.whole.conftest import INCIDENT, PATTERN
-from tests.integration.whole.rig import REGION, REGIONS, ROOT, Whole, rows, tocsin, told, until
+from tests.integration.whole.rig import REGION, REGIONS, ROOT, Whole, rows, send, tocsin, told, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
 HOMES = region_codes_of("UGA")
@@ -147,9 +151,10 @@ def run(tmp_path_factory):
         whole.down()
 
 
-def told_status(run, *case):
+def told_status(run, command="status"):
+    """Return what `tocsin forget` says, with its exit status."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "forget", "status", *case, "--json"],
+        [sys.executable, "-m", "pipeline.cli", "forget", command, "--json"],
         cwd=ROOT,
         env=os.environ | {"TOCSIN_DATA": str(run.data)},
         capture_output=True,
@@ -159,8 +164,8 @@ def told_status(run, *case):
     return json.loads(done.stdout) | {"code": done.returncode}
 
 
-def outstanding(run):
-    (case,) = told_status(run)["cases"] or [{"stores": []}]
+def outstanding(run, at=0):
+    case = (told_status(run)["cases"] or [{"stores": []}])[at]
     return [one for one in case["stores"] if one["erased_on"] is None]
 
 
@@ -231,7 +236,8 @@ def test_the_stages_go_on_and_nothing_is_left_to_do(run):
     tocsin(run, "node", "sync", "--node", "SYN-2")
     until(lambda: seal.mint(run.secrets[REGION], late).hex() in rows(run, "incidents")["incident_id"].to_list())
     held = {(e.topic, e.offset) for e in read(run.kafka, f"hub.{REGION}")}
-    assert told(run, "forget", "run")["outstanding"] == 0
+    again = told_status(run, "run")["cases"][0]
+    assert all(one["erased_on"] for one in again["stores"])
     assert {(e.topic, e.offset) for e in read(run.kafka, f"hub.{REGION}")} == held
     assert told(run, "replay", f"hub.{REGION}", "--into", "again/forgotten", "--check")["equal"]
     story = told(run, "why", run.mine.hex())
@@ -244,3 +250,24 @@ def test_the_stages_go_on_and_nothing_is_left_to_do(run):
 
 def test_a_case_that_nobody_withdrew_is_said_in_a_sentence(run):
     assert "0 withdrawn cases begin with" in tocsin(run, "forget", "status", "ffffffff", code=65)
+
+
+def test_a_withdrawal_that_refine_refused_erases_nothing(run):
+    """It comes with a number that was used before, as of a second copy of the node; its case stands, and stays."""
+    framed = next(e.value for e in read(run.kafka, "raw.SYN-2"))
+    envelope = read_row(*unframe(framed))
+    release = latest("ConsentWithdrawn")
+    body = write(release, {"recorded_at": 1, "scope": "all", "incidents": envelope["event_id"]})
+    other = {"event_id": os.urandom(16), "kind": release.name, "body_schema": release.fingerprint, "body": body}
+    forged = single_object(latest("Envelope"), write(latest("Envelope"), envelope | other))
+    before = others(run, b"nothing")
+    send(run.kafka, [("raw.SYN-2", envelope["case_ref"], forged)])
+    until(lambda: len(told_status(run)["cases"]) == 2 and "receipt" not in outstanding(run, 1)[-1]["why"])
+    found = told_status(run, "run")
+    assert found["code"] == 75
+    (case,) = [one for one in found["cases"] if one["case"] == envelope["case_ref"].hex()]
+    left = {one["store"]: one["left"] for one in case["stores"] if one["erased_on"] is None}
+    assert left.keys() >= {f"keys.{envelope['node']}", *(f"hub.{region}" for region in HOMES)}
+    assert all(left[f"tables of {region}"] for region in HOMES)
+    assert others(run, b"nothing") == before
+    assert [e for e in read(run.kafka, "keys.SYN-2") if e.key == envelope["case_ref"]][-1].value
