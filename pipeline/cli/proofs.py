@@ -203,13 +203,13 @@ def verify(
     from pipeline.hub.proof import Finding, examine
     from schemas import notes
 
-    trusted, more = [notes.key(word) for word in words], [_text(each) for each in files]
+    trusted, more, pinned = [notes.key(word) for word in words], [_text(each) for each in files], _key(pin)
     found, keys = _offline(file, nodes, pin) if file else _online(data_folder(data), nodes, not words)
     keys = trusted or keys
     _check_notes(more, keys, [each.node for each in found])
     verdicts, pins = [], {}
     for each in found:
-        pins[each.node] = _key(pin) or each.pin
+        pins[each.node] = pinned or each.pin
         evidence = each.evidence(pins[each.node], keys, more)
         verdicts.append(examine(evidence))
         silent = {key.name for key in trusted} - {point.by for point in evidence.checkpoints}
