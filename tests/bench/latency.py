@@ -37,7 +37,7 @@ class Sender(threading.Thread):
     def run(self) -> None:
         try:
             producer = sync._producer(self.kafka, SimpleNamespace(code=self.node))
-            self._all(sync._Broker(self.kafka, producer, None, (0, 0)))
+            self._all(sync._Broker(self.kafka, producer, None, (0, 0), None))
             producer.close(timeout=1)
         except BaseException as error:
             self.error = error
