@@ -168,6 +168,13 @@ def decode(layout: Layout, data: NDArray[np.uint8], starts: NDArray[np.int64], e
     return columns
 
 
+def matrix(data: NDArray[np.uint8], starts: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
+    """Return uint8[n, width]: the bytes that lie from `starts` int64[n] of `data` on."""
+    out = np.empty(len(starts) * width, np.uint8)
+    kernels.gather(data, np.stack([starts, starts + width], axis=1), np.arange(len(starts) + 1) * width, out)
+    return out.reshape(-1, width)
+
+
 def offsets_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
     """Return int64[n+1]: where each of n pieces begins when they lie one after another, and the end."""
     offsets = np.zeros(len(lengths) + 1, np.int64)

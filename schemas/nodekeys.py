@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from schemas import kernels, rows, seal
-from schemas.columns import Blob, compile, decode  # noqa: A004
+from schemas import rows, seal
+from schemas.columns import Blob, compile, decode, matrix  # noqa: A004
 from schemas.errors import Quarantines
 from schemas.keyring import REF, Keyring, Numbers, Octets
 from schemas.released import latest
@@ -102,8 +102,8 @@ class NodeKeys:
             if len(value := values.item(row)):
                 refused.append((keys.item(row), codes.get(row) or _why(value)))
         given = np.flatnonzero(columns.status == 0)
-        refs, wrapped = _matrix(keys.data, keys.starts[good], REF), columns.spans("wrapped")[given, 0]
-        epochs, sealed = columns.ints("epoch")[given], _matrix(columns.data, wrapped, KEY + TAG)
+        refs, wrapped = matrix(keys.data, keys.starts[good], REF), columns.spans("wrapped")[given, 0]
+        epochs, sealed = columns.ints("epoch")[given], matrix(columns.data, wrapped, KEY + TAG)
         for first, end, gone in _in_order(good, chosen[sized & other[chosen]]):
             self._take(refs[first:end], sealed[first:end], epochs[first:end], refused)
             for row in gone:
@@ -173,7 +173,7 @@ def _begin_with(blob: Blob, prefix: bytes) -> np.ndarray[tuple[int, ...], np.dty
     """Return bool[n]: which items begin with the prefix."""
     long = np.flatnonzero(blob.ends - blob.starts >= len(prefix))
     found = np.zeros(len(blob), np.bool_)
-    found[long] = (_matrix(blob.data, blob.starts[long], len(prefix)) == np.frombuffer(prefix, np.uint8)).all(axis=1)
+    found[long] = (matrix(blob.data, blob.starts[long], len(prefix)) == np.frombuffer(prefix, np.uint8)).all(axis=1)
     return found
 
 
@@ -184,13 +184,6 @@ def _why(value: bytes) -> str:
     except Quarantines as error:
         return error.reason
     return "keys.malformed"
-
-
-def _matrix(data: Octets, starts: Numbers, width: int) -> Octets:
-    """Return uint8[n, width]: the bytes that lie from `starts` int64[n] on."""
-    out = np.empty(len(starts) * width, np.uint8)
-    kernels.gather(data, np.stack([starts, starts + width], axis=1), np.arange(len(starts) + 1) * width, out)
-    return out.reshape(-1, width)
 
 
 __all__ = ["NodeKeys"]

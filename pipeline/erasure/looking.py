@@ -1,14 +1,13 @@
 """What the log still holds of withdrawn cases: read in columns, aborted records too, since their bytes lie there as well."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from schemas.columns import Columns
 from schemas.errors import Stops
-from sinks.decoding import Damaged, decoded
+from sinks.decoding import Damaged, Part, decoded
+from sinks.tables import REMOVAL
 from streams.arrivals import ENDINGS, INCIDENTS, PATTERNS, REFERRALS, REVISIONS, WITHDRAWALS, ids_of
 from streams.base import Records
 from streams.client import Broker
@@ -21,14 +20,11 @@ ACCEPTED: Mapping[str, tuple[str, ...]] = {
 }
 HUB: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("IncidentShared", "RevisionShared", "ReferralShared"), ("incident_id",)),
-    **dict.fromkeys(("VersionClosed", "PatternLinked"), ("incident_id",)),
+    **dict.fromkeys(("VersionClosed", "PatternLinked", REMOVAL), ("incident_id",)),
     "ProbableDuplicate": ("first_id", "second_id"),
-    **dict.fromkeys(("PatternShared", "IncidentRemoved"), ()),
+    "PatternShared": (),
 }
-"""The contracts of a topic, and of each the fields that name an incident by which the record has to go."""
-
-REMOVED: Mapping[str, tuple[str, ...]] = {**dict.fromkeys(HUB, ()), "IncidentRemoved": ("incident_id",)}
-"""Of the same topic, the field that says what merge has taken out: nothing else is erased there."""
+"""The contracts of a topic, and of each the fields that name an incident: by it the record has to go, but for a removal."""
 
 ID = 16
 
@@ -39,11 +35,15 @@ class SharedKeys(Stops):
 
 @dataclass(frozen=True)
 class Hit:
-    """A record that names something: the id that it names (16 bytes), its offset and its key."""
+    """A record that names something: the id that it names (16 bytes), its offset, its key and the name of its contract.
+
+    The last is empty where the record could not be read.
+    """
 
     named: bytes
     offset: int
     key: bytes
+    contract: str = ""
 
 
 async def naming(
@@ -66,7 +66,7 @@ async def naming(
         for name, parts in found.items():
             for part in parts:
                 for field in contracts[name]:
-                    hits += _hits(records, part.columns, part.offsets, field, ids)
+                    hits += (replace(hit, contract=name) for hit in _hits(records, part, field, ids))
     return sorted(hits, key=lambda hit: hit.offset)
 
 
@@ -116,16 +116,14 @@ async def check_keys(broker: Broker, topic: str) -> None:
         )
 
 
-def _hits(
-    records: Records, columns: Columns, offsets: NDArray[np.int64], field: str, ids: Collection[bytes]
-) -> Iterator[Hit]:
-    words = ids_of(columns, field)
+def _hits(records: Records, part: Part, field: str, ids: Collection[bytes]) -> Iterator[Hit]:
+    words = ids_of(part.columns, field)
     firsts = np.frombuffer(b"".join(each[:8] for each in ids), ">u8")
     for row in np.flatnonzero(np.isin(words[:, 0], firsts.astype(np.uint64))).tolist():
         named = words[row].astype(">u8").tobytes()
         if named in ids:
-            at = int(np.searchsorted(records.offsets, offsets[row]))
-            yield Hit(named, int(offsets[row]), records.keys.item(at))
+            at = int(np.searchsorted(records.offsets, part.offsets[row]))
+            yield Hit(named, int(part.offsets[row]), records.keys.item(at))
 
 
 def _held(records: Records, ids: Collection[bytes]) -> Iterator[Hit]:

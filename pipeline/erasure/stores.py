@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.erasure.looking import ACCEPTED, HUB, REMOVED, Hit, keyed, naming
+from pipeline.erasure.looking import ACCEPTED, HUB, Hit, keyed, naming
 from pipeline.erasure.withdrawn import Case
 from pipeline.hub.reading import table as read
 from schemas import seal
 from sinks.delta import dataset
 from sinks.store import Store
-from sinks.tables import Table, of_topic
+from sinks.tables import REMOVAL, Table, of_topic
 from streams.client import Broker
 from streams.sharing import topic_of
 
@@ -63,8 +63,9 @@ class Stores:
         for region, secret in self.secrets.items():
             minted = {seal.mint(secret, event): ref for event, ref in events.items()}
             topic = topic_of(region)
-            found = await naming(self.broker, (topic, 0), HUB, minted)
-            removed = {hit.named for hit in await naming(self.broker, (topic, 0), REMOVED, minted)} if found else set()
+            naming_them = await naming(self.broker, (topic, 0), HUB, minted)
+            removed = {hit.named for hit in naming_them if hit.contract == REMOVAL}
+            found = [hit for hit in naming_them if hit.contract != REMOVAL]
             hits[topic, 0] = [hit for hit in found if hit.named in removed]
             left += _counted(topic, cases, (minted[hit.named] for hit in found))
             left += _counted(f"tables of {region}", cases, self._rows(region, minted))

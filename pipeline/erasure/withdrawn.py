@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.columns import matrix
 from streams.client import Broker
-from streams.envelopes import WITHDRAWAL, Envelopes, read
+from streams.envelopes import WITHDRAWAL, read
 from streams.topiclog import follow
 
 ID = 16
@@ -35,8 +36,8 @@ async def withdrawn(broker: Broker, node: str) -> list[Case]:
     async for records in follow(broker, (f"raw.{node}", 0), 0):
         found = read(records, node)
         rows = np.flatnonzero(found.good & ~found.refused & found.has_case)
-        refs.append(_octets(found, found.case[rows]))
-        ids.append(_octets(found, found.event[rows]))
+        refs.append(matrix(found.data, found.case[rows, 0], ID))
+        ids.append(matrix(found.data, found.event[rows, 0], ID))
         for row in rows[found.kind[rows] == WITHDRAWAL].tolist():
             ref, number = found.data[slice(*found.case[row])].tobytes(), int(found.sequence[row])
             first = cases[ref].number if ref in cases else number
@@ -54,8 +55,3 @@ def _sent(refs: Octets, ids: Octets, wanted: Collection[bytes]) -> dict[bytes, s
         if (ref := refs[row].tobytes()) in found:
             found[ref].add(ids[row].tobytes())
     return found
-
-
-def _octets(found: Envelopes, spans: NDArray[np.int64]) -> Octets:
-    octets: Octets = found.data[spans[:, :1] + np.arange(ID)]
-    return octets

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.hub.shared import Shared
 from schemas import seal
-from schemas.columns import Blob
+from schemas.columns import Blob, matrix
 from schemas.fates import MISSING, PAGE, Fate, Region
 from streams import dedupe, envelopes
 from streams.base import Records
@@ -102,13 +102,13 @@ def events(node: str, offsets: Longs, values: Blob) -> Events:
     rows = np.flatnonzero(~found.refused)
     cases = np.zeros((len(rows), REF_BYTES), np.uint8)
     has_case = np.flatnonzero(found.has_case[rows])
-    cases[has_case] = _fixed(found.data, found.case[rows[has_case], 0], REF_BYTES)
+    cases[has_case] = matrix(found.data, found.case[rows[has_case], 0], REF_BYTES)
     digests = [int.from_bytes(blake2b(values.item(row), digest_size=8).digest(), "big") for row in rows.tolist()]
     return Events(
         offsets[rows],
         found.sequence[rows],
         found.kind[rows],
-        _fixed(found.data, found.event[rows, 0], ID),
+        matrix(found.data, found.event[rows, 0], ID),
         cases,
         dedupe.hashes(found.data, found.event[rows, 0].copy()),
         np.array(digests, np.uint64),
@@ -143,11 +143,6 @@ def pages(found: Mapping[int, Fate]) -> Iterator[tuple[int, tuple[Fate, ...]]]:
 def _nothing() -> Events:
     none, octets = np.zeros(0, np.int64), np.zeros((0, ID), np.uint8)
     return Events(none, none, none, octets, octets, np.zeros(0, np.uint32), np.zeros(0, np.uint64))
-
-
-def _fixed(data: Octets, starts: Longs, size: int) -> Octets:
-    found: Octets = data[starts[:, None] + np.arange(size)]
-    return found
 
 
 def _chosen(sent: Events, state: Refined) -> dict[int, int]:
