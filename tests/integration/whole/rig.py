@@ -19,8 +19,12 @@ from kafka import KafkaProducer
 from infra import launcher, table, topics
 from pipeline.keyrings import ensure_keys, region_keys
 from pipeline.log import consumer, read
+from pipeline.node import journal
 from pipeline.node import node as nodes
+from schemas import seal
 from schemas.places import regions
+from schemas.rows import read as read_row
+from schemas.wire import unframe
 from tests import synthetic
 
 ROOT = Path(__file__).parents[3]
@@ -155,8 +159,33 @@ def told(run, *arguments):
     return json.loads(tocsin(run, *arguments, "--json").strip().split("\n")[-1])
 
 
+def done_and_sent(run, node, *arguments):
+    """Run a command of a node and send what it recorded; return what it says."""
+    done = told(run, "node", *map(str, arguments), "--node", node)
+    tocsin(run, "node", "sync", "--node", node)
+    return done
+
+
+def envelope(run, node, number):
+    """Return the event of a node with this number, as it was recorded."""
+    return next(
+        entry.envelope for entry in journal.Reader(run.reporters[node].journal).read() if entry.sequence == number
+    )
+
+
+def event_id(run, node, number):
+    """Return the id of the event of a node with this number."""
+    return read_row(*unframe(envelope(run, node, number)))["event_id"]
+
+
 def rows(run, name, region=REGION):
     return run.table(f"hub/{region}/{name}")
+
+
+def rows_of(run, event_id, name, region=REGION):
+    """Return the rows of a table about the incident that an event reported."""
+    minted = seal.mint(run.secrets[region], event_id).hex()
+    return [row for row in rows(run, name, region).to_dicts() if row["incident_id"] == minted]
 
 
 def until(found):

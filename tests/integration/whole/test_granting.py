@@ -8,11 +8,11 @@ from pipeline.log import read
 from pipeline.node import versions
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.record import Recorder
-from schemas import lifecycle, seal
+from schemas import lifecycle
 from schemas.rows import read as read_row
 from schemas.wire import unframe
 from tests.integration.whole.conftest import INCIDENT, record
-from tests.integration.whole.rig import REGION, Whole, rows, send, tocsin, told, until
+from tests.integration.whole.rig import REGION, Whole, done_and_sent, envelope, rows, rows_of, send, tocsin, told, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 NODE, LATE = "SYN-1", "SYN-2"
@@ -35,31 +35,17 @@ def run(tmp_path_factory):
 
 
 def sent(run, *arguments):
-    """Run a command of the node, send what it recorded; return what it says."""
-    done = told(run, "node", *arguments, "--node", NODE)
-    tocsin(run, "node", "sync", "--node", NODE)
-    return done
-
-
-def of(run, event_id, name):
-    """Return the rows of a table about an incident."""
-    minted = seal.mint(run.secrets[REGION], event_id).hex()
-    return [row for row in rows(run, name).to_dicts() if row["incident_id"] == minted]
-
-
-def envelope(run, code, number):
-    found = {entry.sequence: entry.envelope for entry in Reader(run.reporters[code].journal).read()}
-    return found[number]
+    return done_and_sent(run, NODE, *arguments)
 
 
 def scopes(run, event_id):
-    return [row["sharing_scope"] for row in of(run, event_id, "incidents")]
+    return [row["sharing_scope"] for row in rows_of(run, event_id, "incidents")]
 
 
 def test_the_tables_say_how_far_an_incident_may_go_and_how_far_it_could_before(run):
     event = sent(run, "grant", "--event", "1", "--scope", "headquarters", "--on", "2024-06-01")["event"]
     until(lambda: scopes(run, run.mine[0]) == ["headquarters"])
-    [row], [before] = (of(run, run.mine[0], name) for name in ("incidents", "versions"))
+    [row], [before] = (rows_of(run, run.mine[0], name) for name in ("incidents", "versions"))
     assert (row["change"], row["step"], row["verified_on"]) == ("consent_given", None, None)
     assert (before["version_id"], before["sharing_scope"], before["ending"]) == (None, "hub", "consent_given")
     assert "consent given: headquarters, 2024-06-01" in tocsin(run, "node", "case", "--event", "1", "--node", NODE)
@@ -105,7 +91,7 @@ def test_a_case_that_is_withdrawn_leaves_with_every_audience_it_had(run):
     sent(run, "grant", "--event", "3", "--scope", "headquarters")
     until(lambda: scopes(run, run.mine[2]) == ["headquarters"])
     sent(run, "withdraw", "--event", "3", "--yes")
-    until(lambda: not any(of(run, run.mine[2], name) for name in ("incidents", "versions")))
+    until(lambda: not any(rows_of(run, run.mine[2], name) for name in ("incidents", "versions")))
     tocsin(run, "node", "grant", "--event", "3", "--scope", "public", "--node", NODE, code=65)
 
 

@@ -11,7 +11,19 @@ from schemas.places import region_codes_of
 from schemas.rows import read as read_row
 from schemas.wire import unframe
 from tests.integration.whole.conftest import record
-from tests.integration.whole.rig import REGION, Whole, rows, send, tocsin, told, until
+from tests.integration.whole.rig import (
+    REGION,
+    Whole,
+    done_and_sent,
+    envelope,
+    event_id,
+    rows,
+    rows_of,
+    send,
+    tocsin,
+    told,
+    until,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 NODE, LATE = "SYN-1", "SYN-2"
@@ -35,23 +47,11 @@ def run(tmp_path_factory):
 
 def refer(run, *arguments):
     """Record a referral or a follow-up of the node, send it; return what it says."""
-    done = told(run, "node", "refer", *map(str, arguments), "--node", NODE)
-    tocsin(run, "node", "sync", "--node", NODE)
-    return done
+    return done_and_sent(run, NODE, "refer", *arguments)
 
 
 def of(run, event_id, name="referrals", region=REGION):
-    """Return the rows of a table about an incident."""
-    minted = seal.mint(run.secrets[region], event_id).hex()
-    return [row for row in rows(run, name, region).to_dicts() if row["incident_id"] == minted]
-
-
-def envelope(run, code, number):
-    return next(entry.envelope for entry in Reader(run.reporters[code].journal).read() if entry.sequence == number)
-
-
-def event_id(run, code, number):
-    return read_row(*unframe(envelope(run, code, number)))["event_id"]
+    return rows_of(run, event_id, name, region)
 
 
 def test_a_referral_is_one_row_in_each_region_as_it_was_followed_up_last(run):

@@ -6,10 +6,8 @@ from pipeline.log import read
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.record import Recorder
 from schemas import seal
-from schemas.rows import read as read_row
-from schemas.wire import unframe
 from tests.integration.whole.conftest import PATTERN, record
-from tests.integration.whole.rig import REGION, Whole, rows, send, tocsin, told, until
+from tests.integration.whole.rig import REGION, Whole, done_and_sent, event_id, rows, rows_of, send, tocsin, told, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 NODE = "SYN-1"
@@ -34,26 +32,17 @@ def run(tmp_path_factory):
 
 
 def revise(run, *arguments):
-    """Run a command of the node, send what it recorded; return what it says."""
-    done = told(run, "node", *arguments, "--node", NODE)
-    tocsin(run, "node", "sync", "--node", NODE)
-    return done
+    return done_and_sent(run, NODE, *arguments)
 
 
 def of(run, number, name):
     """Return the rows of a table about the incident of the node's event with this number."""
-    minted = seal.mint(run.secrets[REGION], run.mine[number - 1]).hex()
-    return [row for row in rows(run, name).to_dicts() if row["incident_id"] == minted]
+    return rows_of(run, run.mine[number - 1], name)
 
 
 def version(run, number):
     """Return the id that the region knows the version of an event by."""
-    return seal.mint(run.secrets[REGION], event_id(run, number)).hex()
-
-
-def event_id(run, number):
-    found = {entry.sequence: entry.envelope for entry in Reader(run.reporters[NODE].journal).read()}
-    return read_row(*unframe(found[number]))["event_id"]
+    return seal.mint(run.secrets[REGION], event_id(run, NODE, number)).hex()
 
 
 def test_a_verified_incident_has_one_row_and_its_links_name_the_version(run):
@@ -81,11 +70,11 @@ def test_a_verified_incident_has_one_row_and_its_links_name_the_version(run):
         "report_pending_verification",
     )
     assert link["version_id"] == row["version_id"]
-    story = told(run, "why", event_id(run, event).hex())
+    story = told(run, "why", event_id(run, NODE, event).hex())
     (hub,) = story["hubs"]
     assert (hub["id"], hub["incident"]) == (row["version_id"], row["incident_id"])
     assert hub["linked_to"] == [link["pattern_id"]]
-    assert "a version of" in tocsin(run, "why", event_id(run, event).hex())
+    assert "a version of" in tocsin(run, "why", event_id(run, NODE, event).hex())
     held = b"".join(entry.value or b"" for entry in read(run.kafka, f"hub.{REGION}", "accepted", "raw.SYN-1"))
     assert b"A. Name" not in held
 

@@ -126,13 +126,20 @@ def revision(kind, sequence, number, replaced, *, of=None, **more):
 
     `replaced` are numbers of events as `identity` takes them; `more` are fields of its contract, or of its envelope.
     """
+    return _following(
+        kind, sequence, number, of, {"replaces": replaces((identity(each), each) for each in replaced)}, more
+    )
+
+
+def _following(kind, sequence, number, of, values, more):
+    """Return an event of case `number` about the incident of event `of`; `more` are fields of its contract, or of its envelope."""
     of = number if of is None else of
     own = {field["name"] for field in latest(kind).schema["fields"]}
     values = {
         "recorded_at": RECORDED,
         "incident_id": identity(of),
         "incident_number": of,
-        "replaces": replaces((identity(each), each) for each in replaced),
+        **values,
         **{name: value for name, value in more.items() if name in own},
     }
     around = {name: value for name, value in more.items() if name not in own}
@@ -168,18 +175,7 @@ REFERRAL = {
 
 def referral(sequence, number, area="ML01", *, of=None, facts=None, contract="ReferralMade", **more):
     """Return a ReferralMade of case `number`, about the incident of event `of` (default: the number of its case)."""
-    of = number if of is None else of
-    own = {field["name"] for field in latest(contract).schema["fields"]}
-    values = {
-        "recorded_at": RECORDED,
-        "incident_id": identity(of),
-        "incident_number": of,
-        "area": area,
-        "referral": {**REFERRAL, **(facts or {})},
-        **{name: value for name, value in more.items() if name in own},
-    }
-    around = {name: value for name, value in more.items() if name not in own}
-    return sealed(contract, sequence, number, rows.write(latest(contract), values), **around)
+    return _following(contract, sequence, number, of, {"area": area, "referral": {**REFERRAL, **(facts or {})}}, more)
 
 
 def follow_up(sequence, number, made, replaced=None, outcome="service_received", facts=None, **more):

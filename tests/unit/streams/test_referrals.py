@@ -30,6 +30,7 @@ from tests.unit.streams.test_merge import CRASH as CRASH_MERGE
 from tests.unit.streams.test_merge import STAGE as MERGE
 from tests.unit.streams.test_merge import run as run_merge
 from tests.unit.streams.test_refine import CRASH, STAGE, run
+from tests.unit.streams.test_revisions import reasons
 
 AREA = "ML01"
 
@@ -47,13 +48,6 @@ def said(batch):
 def of_last(values):
     _, found, counts = run([values[:-1], values[-1:]])
     return (*said(found[-1]), counts[-1])
-
-
-def reasons(values):
-    _, found, counts = run([values[:-1], values[-1:]])
-    assert counts[-1] == {"quarantined": 1}
-    [(*_, row)] = found[-1]
-    return row["reasons"]
 
 
 def test_a_referral_goes_to_its_area_as_it_was_made():
