@@ -24,6 +24,16 @@ def replace(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def destroy(path: Path) -> None:
+    """Overwrite a file with zeros and take it away, durably; what a disk keeps of it beside, nobody can say."""
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
+    sync_folder(path.parent)
+
+
 def hexadecimal(path: Path) -> bytes:
     """Return the bytes that a file of a key holds in hexadecimal; nothing where it is missing or damaged."""
     try:

@@ -27,7 +27,10 @@ class BadHead(Quarantines):
 
 @dataclass(frozen=True)
 class Head:
-    """One head; `marks` are the first 8 bytes of the hash of each event since the head before, `previous` is that one's hash."""
+    """One head; `marks` are the first 8 bytes of the hash of each event since the head before, `previous` is that one's hash.
+
+    The first head of who took a node over has no previous one: `continues` is the hash of the last head of the chain before.
+    """
 
     node: str
     signer: bytes
@@ -41,6 +44,11 @@ class Head:
     def first(self) -> int:
         """Return the number of the first event that it adds to the head before."""
         return self.sequence - len(self.marks) // MARK + 1
+
+    @property
+    def before(self) -> bytes:
+        """Return the hash of the head that it goes on from; 32 zero bytes where there is none."""
+        return self.continues or self.previous
 
     def mark(self, sequence: int) -> bytes:
         """Return the mark of one of its events."""

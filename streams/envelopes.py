@@ -24,17 +24,17 @@ Prints = NDArray[np.uint64]
 KINDS: tuple[str, ...] = tuple(
     next(one["type"]["symbols"] for one in latest("Envelope").schema["fields"] if one["name"] == "kind")
 )
-INCIDENT, PATTERN, WITHDRAWAL, AMENDMENT, VERIFICATION, RETRACTION, CONSENT, REFERRAL, FOLLOW_UP = (
+INCIDENT, PATTERN, WITHDRAWAL, HANDOVER, AMENDMENT, VERIFICATION, RETRACTION, CONSENT, REFERRAL, FOLLOW_UP = (
     KINDS.index(name)
     for name in (
-        *("IncidentReported", "PatternObserved", "ConsentWithdrawn"),
+        *("IncidentReported", "PatternObserved", "ConsentWithdrawn", "NodeHandedOver"),
         *("IncidentAmended", "IncidentVerified", "IncidentRetracted", "ConsentGiven"),
         *("ReferralMade", "ReferralFollowedUp"),
     )
 )
 REVISIONS, REFERRALS = (AMENDMENT, VERIFICATION, RETRACTION, CONSENT), (REFERRAL, FOLLOW_UP)
 FOLLOWING = (*REVISIONS, *REFERRALS)
-PROCESSED = (INCIDENT, PATTERN, WITHDRAWAL, *FOLLOWING)
+PROCESSED = (INCIDENT, PATTERN, WITHDRAWAL, HANDOVER, *FOLLOWING)
 OF_A_CASE = tuple(k for k, name in enumerate(KINDS) if name.startswith(("Incident", "Consent", "Referral")))
 FINGERPRINT = 8
 

@@ -4,8 +4,8 @@ One lane is one node's topic, `raw.<node>`. The walk: unframe, decode the envelo
 (`dedupe`), open and decode the body and judge it by the rules (`bodies`), send it on by area (`accepted`), follow what
 revises an incident (`revisions`), and say which incidents a withdrawn consent takes out (`withdrawals`).
 Each record has one outcome: accepted (a referral too), revised, waiting (for what it follows), repeated, quarantined,
-withdrawn (its case's consent was taken back before), or consent_withdrawn. Repeated is decided first, so a refused event that
-comes again is not refused again.
+withdrawn (its case's consent was taken back before), consent_withdrawn, or handed_over. Repeated is decided first, so a
+refused event that comes again is not refused again.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ import numpy as np
 from quality.rules import SUITE
 from schemas.columns import Blob
 from schemas.keyring import Keyring
-from streams import dedupe, envelopes, refined
+from streams import dedupe, envelopes, handovers, refined
 from streams.accepted import TOPIC as ACCEPTED
 from streams.accepted import incident_output, pattern_output
 from streams.base import Outcome, Output, Records
 from streams.bodies import Judged, Opener, incidents, patterns, sealed
 from streams.dedupe import FAR, FORKED, NEW, REPEATED, Hashes, Verdicts
-from streams.envelopes import FOLLOWING, INCIDENT, PATTERN, WITHDRAWAL, Envelopes
+from streams.envelopes import FOLLOWING, HANDOVER, INCIDENT, PATTERN, WITHDRAWAL, Envelopes
 from streams.names import Longs
 from streams.quarantine import TOPIC as QUARANTINE
 from streams.quarantine import failed, quarantined
@@ -106,6 +106,8 @@ class Refine:
         observed = patterns(found, good[found.kind[good] == PATTERN])
         consents = good[found.kind[good] == WITHDRAWAL]
         taken_back = named(found, consents)
+        handed = good[found.kind[good] == HANDOVER]
+        handovers.check(found, handed)
         outputs = [incident_output(found, each, self._node, self._partitions) for each in accepted]
         outputs += [pattern_output(found, each, self._node, self._partitions) for each in observed]
         outputs += revised_output(revised, self._node, self._partitions)
@@ -126,6 +128,7 @@ class Refine:
             "quarantined": sum(offset not in revised.waiting for offset in refused),
             "withdrawn": int(late.sum()),
             "consent_withdrawn": int((~found.refused[consents]).sum()),
+            "handed_over": int((~found.refused[handed]).sum()),
         }
         return _Done(
             tuple(output for output in outputs if len(output.values)),

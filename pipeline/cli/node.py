@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.handover import handover
 from pipeline.cli.options import DATA, JSON, NODE, agreed
 from pipeline.cli.referrals import refer
 from pipeline.cli.revisions import amend, case, grant, retract, verify
@@ -35,10 +36,10 @@ class Part(click.ParamType):
 
 @click.group()
 def node() -> None:
-    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, case, status, sync, fates."""
+    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, case, status, sync, fates, handover."""
 
 
-for command in (amend, verify, grant, refer, retract, case, fates):
+for command in (amend, verify, grant, refer, retract, case, fates, handover):
     node.add_command(command)
 
 
@@ -226,7 +227,10 @@ def status(name: str | None, as_json: bool, data: Path | None) -> None:
     found = status_of(of)
     cut = sum(int(one["bytes_cut"]) for one in found.cuts)
     click.echo(f"{found.node} for {found.region}: events {found.first} to {found.last}, missing {found.missing}.")
-    click.echo(f"Signs as {found.public}.")
+    if found.handover:
+        how = "was handed over to" if found.handover.role == "left" else "was taken over by"
+        click.echo(f"It {how} {found.handover.successor} by event {found.handover.number}.")
+    click.echo(f"Signs as {found.public or 'nobody: its keys are destroyed'}.")
     click.echo(f"Sent up to {found.sent}; to send: {found.to_send} events, {found.keys_to_send} keys.")
     _say_receipts(found, of.lang)
     click.echo(f"Torn tails cut after a crash: {len(found.cuts)} ({cut} bytes that were no whole event).")

@@ -1,6 +1,7 @@
 """What several commands of the node share: their options, and how a person is asked before what cannot be taken back."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,7 +10,10 @@ from schemas.errors import BadInput
 
 DATA = click.option("--data", type=click.Path(path_type=Path), help="The data folder [default: $TOCSIN_DATA].")
 NODE = click.option("--node", "name", metavar="DIR|CODE", help="The node, if there are several.")
+FILES = click.Path(path_type=Path)
+OUT = click.option("--out", required=True, type=FILES, help="The file to write.")
 JSON = click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
+SHOWN = 12  # numbers of events that are printed at once; --json has all
 
 
 def agreed(question: str, what: str, done: str) -> None:
@@ -18,3 +22,31 @@ def agreed(question: str, what: str, done: str) -> None:
         raise BadInput(f"A {what} cannot be taken back: add --yes where nobody can be asked.")
     if not click.confirm(question):
         raise BadInput(f"Nothing was {done}.")
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """Return the first of some numbers of events."""
+    if not numbers:
+        return "none"
+    more = f" and {len(numbers) - SHOWN:,} more" if len(numbers) > SHOWN else ""
+    return f"event{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:SHOWN]))}{more}"
+
+
+def text_of(path: Path) -> str:
+    """Return what is in a file of text. BadInput where it can't be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"{path} can't be read as text ({type(error).__name__}); give the file as it was written."
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file as a whole. BadInput where it can't be written."""
+    from pipeline.files import replace
+
+    try:
+        replace(path, text.encode())
+    except OSError as error:
+        raise BadInput(f"{path} can't be written ({error.strerror}); give another file.") from error

@@ -69,7 +69,7 @@ def checkpoint(nodes: tuple[str, ...], name: str | None, since: int | None, data
     kafka, folder = endpoint(home, "kafka"), home / "proof"
     by = signer(folder, name, HUB)
     rows: list[dict[str, Any]] = []
-    for found in _gathered(home, kafka, known_nodes(home, kafka, nodes)):
+    for found in gathered(home, kafka, known_nodes(home, kafka, nodes)):
         if not found.records and not found.leaves:
             continue
         tree = Tree(folder, found.node)
@@ -151,13 +151,13 @@ def bundle(node: str, file: Path, data: Path | None) -> None:
 
     home = data_folder(data)
     kafka = endpoint(home, "kafka")
-    (found,) = _gathered(home, kafka, known_nodes(home, kafka, (node,)))
+    (found,) = gathered(home, kafka, known_nodes(home, kafka, (node,)))
     write_bundle(file, found)
     click.echo(f"{file}: {len(found.records):,} records, {len(found.heads):,} heads. Next, anywhere:")
     click.echo(f"tocsin verify --bundle {file} --pin KEY, where KEY is what the node tells by `tocsin node status`.")
 
 
-def _gathered(home: Path, kafka: str, nodes: dict[str, int]) -> Iterator[Any]:
+def gathered(home: Path, kafka: str, nodes: dict[str, int]) -> Iterator[Any]:
     """Yield the nodes' evidence, one after another: a log may be long."""
     from pipeline.hub.evidence import gather
     from pipeline.node.progress import progress
@@ -217,7 +217,7 @@ def verify(
             Finding("not cosigned", said=f"{name} has signed for nothing here") for name in sorted(silent)
         ]
     if as_line:
-        lines = [asdict(one) | {"complete": one.complete, "pin": pins[one.node].hex()} for one in verdicts]
+        lines = [_line(one) | {"pin": pins[one.node].hex()} for one in verdicts]
         click.echo(json.dumps({"complete": all(one.complete for one in verdicts), "nodes": lines}))
     elif not verdicts:
         click.echo("Nothing has come yet: `tocsin node sync` sends.")
@@ -226,6 +226,14 @@ def verify(
             click.echo("\n".join(_said(one, pins[one.node].hex())))
     if not all(one.complete for one in verdicts):
         raise click.exceptions.Exit(TocsinError.exit_code)
+
+
+def _line(verdict: Any) -> dict[str, Any]:
+    """Return a verdict as plain values, keys in hex."""
+    handovers = [
+        {"event": one.sequence, "successor": one.successor, "key": one.signer.hex()} for one in verdict.handovers
+    ]
+    return asdict(verdict) | {"complete": verdict.complete, "handovers": handovers}
 
 
 def _offline(file: Path, nodes: tuple[str, ...], pin: str | None) -> tuple[list[Any], list[Any]]:
@@ -246,7 +254,7 @@ def _online(home: Path, nodes: tuple[str, ...], own: bool) -> tuple[list[Any], l
 
     kafka, folder = endpoint(home, "kafka"), home / "proof"
     keys = [signer(folder, None, HUB).key] if own and (folder / "sign.key").exists() else []
-    return list(_gathered(home, kafka, known_nodes(home, kafka, nodes))), keys + (witnesses(folder) if own else [])
+    return list(gathered(home, kafka, known_nodes(home, kafka, nodes))), keys + (witnesses(folder) if own else [])
 
 
 def _check_notes(given: list[str], keys: list[Any], nodes: list[str]) -> None:
@@ -287,6 +295,10 @@ def _said(verdict: Any, pin: str) -> list[str]:
         f"{seen}; {verdict.heads:,} heads by the key {pin[:16]}…"
     )
     lines = [first]
+    lines += [
+        f"  handed over to {one.successor} by event {one.sequence:,}: since then by the key {one.signer.hex()[:16]}…"
+        for one in verdict.handovers
+    ]
     runs = _runs(verdict.findings)
     for one, last in runs[:SHOWN]:
         lines.append(f"  {one.kind:<12} {_place(one, last)}: {one.said or SENTENCES[one.kind]}")

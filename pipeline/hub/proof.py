@@ -13,11 +13,17 @@ from itertools import pairwise
 
 import numpy as np
 
+from pipeline.hub import signers
+from pipeline.hub.signers import Handover, Term
 from schemas import chain, merkle
 from schemas.chain import BadHead, Head
 from schemas.columns import Blob
 from streams import envelopes
 from streams.base import Records
+from streams.envelopes import Envelopes
+
+OTHER_KEY = "a head is signed by another key than the node's"
+HANDED_OVER = "a head is signed by a key that could not sign for it: the node is handed over at another event"
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Finding:
 class Verdict:
     """`through`: up to which number everything is there as the node signed it; `findings` in the order of numbers.
 
+    `handovers` are those that the node signed for: who signs for it from which number on.
+
     Told, and harmless: numbers that came again with the same bytes (`repeated`) or after later ones (`late`), offsets of what is
     no event (`unreadable`), and how many records of heads.<node> are no heads (`no_heads`).
     """
@@ -70,6 +78,7 @@ class Verdict:
     heads: int = 0
     cosigned: int = 0
     findings: list[Finding] = field(default_factory=list)
+    handovers: list[Handover] = field(default_factory=list)
     repeated: list[int] = field(default_factory=list)
     late: list[int] = field(default_factory=list)
     unreadable: list[int] = field(default_factory=list)
@@ -88,6 +97,7 @@ class _Log:
     leaves: list[bytes]
     numbers: list[int]
     by_number: dict[int, dict[bytes, int]]
+    handovers: list[Handover]
     foreign: list[int]
     repeated: list[int]
     unreadable: list[int]
@@ -96,12 +106,15 @@ class _Log:
 def examine(evidence: Evidence) -> Verdict:
     """Return the verdict."""
     log, found = _log(evidence), set[Finding]()
-    heads, no_heads = _heads(evidence, found)
+    signed, no_heads = _signed(evidence, found)
+    handovers = signers.settled(evidence.pin, signed.values(), log.handovers)
+    heads = _rightful(signed, signers.terms(evidence.pin, handovers), found)
     covered = _covered(log, heads, found)
     found |= {Finding("foreign", offset=at, said="the record of another node") for at in log.foreign}
     found |= {*_forked(log), *_tree(log, evidence), *_unsigned(log, covered), *_gaps(log, covered)}
     verdict = Verdict(evidence.node, max([*log.by_number, *covered], default=0), 0, len(evidence.records), len(heads))
     verdict.findings = sorted(found, key=lambda one: (one.sequence, one.offset, one.kind))
+    verdict.handovers = handovers
     verdict.repeated, verdict.unreadable, verdict.no_heads = log.repeated, log.unreadable, no_heads
     verdict.late = list(_late(log, len(evidence.leaves)))
     verdict.cosigned = max((each.size for each in evidence.checkpoints), default=0)
@@ -111,7 +124,8 @@ def examine(evidence: Evidence) -> Verdict:
 
 def _log(evidence: Evidence) -> _Log:
     leaves = [chain.leaf(record) for record in evidence.records]
-    good, home, sequence = _read(evidence)
+    read = _read(evidence)
+    good, home, sequence = read.good & envelopes.possible(read.sequence), read.home, read.sequence
     by_number: dict[int, dict[bytes, int]] = defaultdict(dict)
     numbers, repeated = [0] * len(leaves), []
     for at in np.flatnonzero(good & home).tolist():
@@ -119,20 +133,19 @@ def _log(evidence: Evidence) -> _Log:
         if by_number[number].setdefault(leaves[at], at) != at:
             repeated.append(number)
     foreign, unreadable = np.flatnonzero(good & ~home).tolist(), np.flatnonzero(~good).tolist()
-    return _Log(leaves, numbers, dict(by_number), foreign, repeated, unreadable)
+    handovers = list(signers.claims(read, leaves))
+    return _Log(leaves, numbers, dict(by_number), handovers, foreign, repeated, unreadable)
 
 
-def _read(evidence: Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return of each record whether it is an envelope with a possible number, whether of this node, and its number."""
+def _read(evidence: Evidence) -> Envelopes:
     n = len(evidence.records)
     numbers, values = np.arange(n), Blob.of(list(evidence.records))
     records = Records(f"raw.{evidence.node}", 0, 0, n, numbers, numbers, values, Blob.of([b""] * n))
-    read = envelopes.read(records, evidence.node)
-    return read.good & envelopes.possible(read.sequence), read.home, read.sequence
+    return envelopes.read(records, evidence.node)
 
 
-def _heads(evidence: Evidence, found: set[Finding]) -> tuple[dict[bytes, Head], int]:
-    """Return the node's heads by their hash, and how many records are none; what another key has signed is found."""
+def _signed(evidence: Evidence, found: set[Finding]) -> tuple[dict[bytes, Head], int]:
+    """Return the heads of the node, whoever signed them, by their hash, and how many records are none."""
     heads, none = {}, 0
     for record in evidence.heads:
         try:
@@ -142,11 +155,22 @@ def _heads(evidence: Evidence, found: set[Finding]) -> tuple[dict[bytes, Head], 
             if error.reason != "head.malformed":
                 found.add(Finding("re-signed", said=str(error)))
             continue
-        if (head.node, head.signer) != (evidence.node, evidence.pin):
-            found.add(Finding("re-signed", said="a head is signed by another key than the node's"))
+        if head.node != evidence.node:
+            found.add(Finding("re-signed", said=OTHER_KEY))
             continue
         heads[sha256(record).digest()] = head
     return heads, none
+
+
+def _rightful(heads: dict[bytes, Head], held: list[Term], found: set[Finding]) -> dict[bytes, Head]:
+    """Return the heads by who could sign then; the others are found."""
+    good = {digest: head for digest, head in heads.items() if any(term.has(head) for term in held)}
+    known = {term.signer for term in held}
+    for digest in heads.keys() - good.keys():
+        head = heads[digest]
+        late = head.signer in known
+        found.add(Finding("re-signed", head.sequence if late else 0, said=HANDED_OVER if late else OTHER_KEY))
+    return good
 
 
 def _covered(log: _Log, heads: dict[bytes, Head], found: set[Finding]) -> dict[int, bytes]:
@@ -170,7 +194,7 @@ def _covered(log: _Log, heads: dict[bytes, Head], found: set[Finding]) -> dict[i
 
 def _linked(head: Head, heads: dict[bytes, Head], leaves: list[bytes] | None) -> Iterator[Finding]:
     """Find that a head does not go on from one that is there, or that its events, all there, do not give its link."""
-    before = heads.get(head.previous)
+    before = heads.get(head.before)
     if (before.sequence if before else 0) != head.first - 1:
         yield Finding("head missing", head.first, said=f"no head signs for what is before event {head.first}")
     elif leaves is not None and chain.extended(before.link if before else chain.START, leaves) != head.link:

@@ -1,6 +1,7 @@
 """The node's signed heads: one for each group of events that is sent for the first time, kept in `heads.log`.
 
 A head is on the disk before it is sent. Losing the file is harmless: the same events give heads that agree with those sent.
+Who took the node over goes on from the last head of those before her, and cites it.
 """
 
 from bisect import bisect
@@ -46,8 +47,10 @@ class Heads:
         assert entries[-1].sequence == self.through + len(new), "a head goes on from the one before"
         link = chain.extended(self._last.link if self._last else chain.START, new)
         marks = b"".join(leaf[: chain.MARK] for leaf in new)
-        previous = sha256(self._records[-1][1]).digest() if self._records else chain.START
-        self._last = Head(self._code, self._signer, entries[-1].sequence, link, previous, marks)
+        before = sha256(self._records[-1][1]).digest() if self._records else chain.START
+        own = not self._last or self._last.signer == self._signer
+        cited = (before, None) if own else (chain.START, before)
+        self._last = Head(self._code, self._signer, entries[-1].sequence, link, cited[0], marks, cited[1])
         record = chain.sign_head(self._seed, self._last)
         self._records.append((self._file.append([record]), record))
 

@@ -140,6 +140,13 @@ def check(folder: Path, code: str, region: str, lang: str) -> None:
         )
 
 
+def mission(code: str) -> str:
+    """Return the code of a mission; BadInput where none can have it."""
+    if not NODE.fullmatch(code):
+        raise BadInput("A mission's code is 2 to 32 capital letters, digits and hyphens, for example UNCT-COD.")
+    return code
+
+
 def language(lang: str) -> str:
     """Return the language; BadInput where the sentences do not exist in it."""
     if lang not in LANGUAGES:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline.node import keys
+from pipeline.node.handover import owning
 from pipeline.node.journal import NO_DIGEST, Entry, Journal
 from pipeline.node.keys import Case
 from pipeline.node.node import Node
@@ -52,9 +53,13 @@ class Ids:
 
 
 class Recorder:
-    """Takes events one by one and writes them to the journal in groups; what was not flushed is not recorded."""
+    """Takes events one by one and writes them to the journal in groups; what was not flushed is not recorded.
+
+    BadInput where the node was handed over to somebody else.
+    """
 
     def __init__(self, node: Node, journal: Journal, clock: Callable[[], int] = now) -> None:
+        owning.check(node.folder, journal)
         self.node, self.journal, self._clock = node, journal, clock
         self._ids = Ids()
         self._epoch_secret = node.secret(f"epoch-{node.epoch}")

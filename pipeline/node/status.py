@@ -5,6 +5,8 @@ from typing import Any
 
 from pipeline.node import receipts, sent
 from pipeline.node.entries import Damaged
+from pipeline.node.handover import owning
+from pipeline.node.handover.owning import Standing
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
 
@@ -14,7 +16,8 @@ class Status:
     """`public` is the key under which the node signs, in hex. `damage` is the sentence where an event could not be read, and `missing` the numbers not read.
 
     `receipted` is how many events are settled at the hub, as of the last `sync`; `became` counts records by what the hub
-    made of them, `refused` has number (0: could not be read there) and reasons of each that it refused.
+    made of them, `refused` has number (0: could not be read there) and reasons of each that it refused. `handover` is None where
+    the node never changed hands.
     """
 
     node: str
@@ -32,15 +35,18 @@ class Status:
     became: dict[str, int]
     refused: list[tuple[int, list[str]]]
     public: str
+    handover: Standing | None
 
 
 def status(node: Node) -> Status:
     """Read the whole journal and say how it stands; changes nothing."""
     reader, kept, known = Reader(node.journal), sent.read(node), receipts.read(node)
     last, found, keys, damage = reader.mark.last, 0, 0, None
+    stands = None
     try:
         for entry in reader.read():
             found = entry.sequence
+        stands = owning.standing(node.folder, reader)
         keys = sum(1 for _ in reader.key_records(kept.keys))
         sent.check(node, last)
     except (Damaged, sent.OlderThanSent) as error:
@@ -60,5 +66,6 @@ def status(node: Node) -> Status:
         receipted=known.numbers(last),
         became=dict(known.counts),
         refused=[(number, reasons.split()) for (number, _), reasons in sorted(known.refused.items())],
-        public=node.public.hex(),
+        public=node.public.hex() if not (stands and stands.role == "left") else owning.signs_with(node.folder).hex(),
+        handover=stands,
     )

@@ -3,18 +3,20 @@
 What the hub has refused, as far as receipts say, made no version there and makes none here.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from pipeline.node import keys, receipts
 from pipeline.node.entries import Damaged
+from pipeline.node.handover import owning
 from pipeline.node.journal import Reader
 from pipeline.node.keys import Case
 from pipeline.node.node import Node
 from schemas import lifecycle, seal
-from schemas.errors import BadInput, Quarantines
+from schemas.errors import BadInput, NotSetUp, Quarantines
 from schemas.released import by_fingerprint
 from schemas.rows import read as read_row
 from schemas.wire import unframe
@@ -135,20 +137,28 @@ def history(node: Node, reader: Reader, number: int) -> History:
     found = envelopes(node, reader, number)
     if event := withdrawn(found):
         raise BadInput(f"The case of event {number} was withdrawn by event {event}: nothing of it can be opened.")
-    case = _case(node, reader, found[0]["case_ref"], number)
+    values = {key: value for _, key, value in reader.key_records()}
+    case = case_of(node, values, found[0]["case_ref"], number)
     try:
-        kinds = VERSIONS | REFERRALS | {RETRACTED}
-        opened = [_opened(case, envelope) for envelope in found if envelope["kind"] in kinds]
+        every = histories(case, found, refused(node))
     except Quarantines as error:
         raise _damaged(node, number) from error
-    incident = next((_incident(event) for event in opened if event.number == number), None)
-    if incident is None:
+    about = (each for each in every if number in each.events or number in each.referrals)
+    if (one := next(about, None)) is None:
         raise BadInput(f"Event {number} of {node.code} is about no incident.")
-    events, referrals = (
-        {event.number: event for event in opened if _incident(event) == incident and (event.kind in REFERRALS) == about}
-        for about in (False, True)
+    return one
+
+
+def histories(case: Case, found: Sequence[Envelope], refusals: frozenset[int]) -> list[History]:
+    """Return what became of each incident of a case. Quarantines where an event does not open."""
+    kinds, by_incident = VERSIONS | REFERRALS | {RETRACTED}, defaultdict[bytes, list[Event]](list)
+    for event in (_opened(case, envelope) for envelope in found if envelope["kind"] in kinds):
+        by_incident[_incident(event)].append(event)
+    parted = (
+        ({event.number: event for event in each if (event.kind in REFERRALS) == about} for about in (False, True))
+        for each in by_incident.values()
     )
-    return History(case, events, refused(node), referrals)
+    return [History(case, events, refusals, referrals) for events, referrals in parted]
 
 
 def refused(node: Node) -> frozenset[int]:
@@ -157,16 +167,23 @@ def refused(node: Node) -> frozenset[int]:
     return frozenset(number for (number, _), reasons in known if number and not reasons.startswith(ANOTHER))
 
 
-def _case(node: Node, reader: Reader, ref: bytes, number: int) -> Case:
-    values = [value for _, key, value in reader.key_records() if key == ref]
-    if values and not values[-1]:
+def case_of(node: Node, values: Mapping[bytes, bytes], ref: bytes, number: int) -> Case:
+    """Return the case that `values`, the newest of `keys.<node>` by key, open; errors as those of `history`."""
+    if ref in values and not values[ref]:
         raise BadInput(
             f"The key of the case of event {number} is destroyed, and no event says so yet: run "
             f"`tocsin node withdraw --event {number}` again."
         )
     try:
-        return keys.opened(ref, values[-1], lambda epoch: node.secret(f"epoch-{epoch}"))
-    except (IndexError, Quarantines) as error:
+        return keys.opened(ref, values[ref], lambda epoch: node.secret(f"epoch-{epoch}"))
+    except NotSetUp:
+        if owning.paper(node.folder) is None:
+            raise
+        raise BadInput(
+            f"The case of event {number} was handed over, and its survivor has not consented anew: ask the hub for its key "
+            f"by `tocsin node handover ask --event {number}`, or take the case back by `tocsin node withdraw`."
+        ) from None
+    except (KeyError, Quarantines) as error:
         raise _damaged(node, number) from error
 
 

@@ -1,0 +1,52 @@
+"""The hub as custodian: it gives a node's new team the keys of cases whose survivors have consented that it goes on with them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.hub.proof import Evidence, examine
+from schemas import entrusting
+from schemas.columns import Blob
+from schemas.errors import BadInput
+from schemas.keyring import REF
+from schemas.nodekeys import NodeKeys
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The text to give back, how many cases' keys are in it, and how many cases are gone: withdrawn, or not of this node."""
+
+    text: str
+    given: int
+    gone: int
+
+
+def entrust(evidence: Evidence, request: str, keys: tuple[Blob, Blob], privates: Mapping[str, bytes]) -> Answer:
+    """Return the keys that a request asks for, sealed for who signs for the node now; `keys` are keys and values of its topic.
+
+    BadInput where nobody has taken the node over, somebody else has asked, or its log is not as it was signed up to there.
+    """
+    verdict = examine(evidence)
+    if not verdict.handovers:
+        raise BadInput(
+            f"{evidence.node} was not handed over, as far as has come here: its new team runs `tocsin node sync` first."
+        )
+    last = verdict.handovers[-1]
+    if verdict.through < last.sequence:
+        raise BadInput(
+            f"The log of {evidence.node} is not as it was signed before it was handed over by event {last.sequence}: "
+            f"`tocsin verify {evidence.node}` names what is wrong. No key was given."
+        )
+    wanted = entrusting.requested(request, evidence.node, last.signer)
+    held = NodeKeys(privates)
+    held.read(*keys)
+    refs = list(wanted)
+    rows = held.keyring.find(np.frombuffer(b"".join(refs), np.uint8).reshape(-1, REF))
+    found = {
+        ref: (wanted[ref], held.keyring.keys[row].tobytes())
+        for ref, row in zip(refs, rows.tolist(), strict=True)
+        if row >= 0
+    }
+    gone = [ref for ref in refs if ref not in found]
+    return Answer(entrusting.sealed_keys(evidence.node, found, last.receives, gone), len(found), len(gone))
