@@ -51,6 +51,9 @@ def _show(page: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(_first_line(page))
     console.print(_nodes(page["nodes"]))
+    if handed := [node["node"] for node in page["nodes"] if node["counts"].get("handed_over")]:
+        named = ", ".join(f"{node} was handed over" for node in handed)
+        console.print(f"{named}: `tocsin verify` says to whom, and who signs since then.")
     if page["quarantined"]:
         console.print(_reasons(page["quarantined"]))
     console.print(_regions(page["regions"]))
