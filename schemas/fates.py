@@ -21,7 +21,21 @@ from schemas.wire import confluent, unframe
 
 PAGE = 1_000
 FATES = ("accepted", "replaced", "in_conflict", "refused", "waiting", "withdrawn", "missing")
-KINDS = ("", "report", "pattern", "amendment", "verification", "retraction", "withdrawal", "other")
+KINDS = (
+    *(
+        "",
+        "report",
+        "pattern",
+        "amendment",
+        "verification",
+        "retraction",
+        "consent",
+        "referral",
+        "follow_up",
+        "withdrawal",
+    ),
+    "other",
+)
 NUMBERED = ("replaced", "in_conflict", "waiting")  # whose details are numbers of events
 REGION = re.compile(r"([a-z][a-z-]*)(?::([1-9][0-9]{0,8}))?(\?)?")
 NUMBER = re.compile(r"[1-9][0-9]{0,12}")

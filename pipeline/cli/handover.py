@@ -92,10 +92,9 @@ def offer(successor: str, out: Path, name: str | None, data: Path | None) -> Non
         sent.open_journal(found) as journal,
         progress(f"Looking through {found.code}", journal.last) as advance,
     ):
-        note, seen = leaving.offer(found, journal, nodes.mission(successor), advance)
+        note, _ = leaving.offer(found, journal, nodes.mission(successor), advance)
         last = journal.last
     write_text(out, note)
-    _say_counts(found.code, seen.count())
     click.echo(f"{out}: offered to {successor} through event {last}; signed by {found.public.hex()}.")
     click.echo(f"There: tocsin node handover accept {out.name} --as {successor} --out FILE")
 
@@ -184,7 +183,6 @@ def open_(*, file: Path, region_key: Path | None, folder: Path | None, lang: str
     region = nodes.region_public(home, deed.region, region_key)
     found, note = succeeding.open_package(target, file, region, nodes.language(lang))
     write_text(out, note)
-    _say_counts(found.code, deed.counts)
     click.echo(f"{found.code} is yours, in {found.folder}; event {deed.through + 2} will be your first.")
     click.echo(f"{out}: give it back to the leaving team, so that they destroy their keys. Next: tocsin node sync")
 
@@ -216,7 +214,7 @@ def retire(file: Path, yes: bool, name: str | None, data: Path | None) -> None:
 def status(name: str | None, as_json: bool, data: Path | None) -> None:
     """Say whose the node is, and how many of its cases are entrusted to its new team."""
     from pipeline.node import node as nodes
-    from pipeline.node.handover import entrusting, owning
+    from pipeline.node.handover import deeds, entrusting, owning
     from pipeline.node.journal import Reader
     from pipeline.node.progress import progress
 
@@ -228,7 +226,7 @@ def status(name: str | None, as_json: bool, data: Path | None) -> None:
         click.echo(f"{found.code} is yours; it never changed hands.")
     elif stands.role == "left":
         line |= {"owner": stands.successor, "handover": asdict(stands)}
-        keys = "still here: `tocsin node handover retire FILE`" if owning.signs_with(found.folder) else "destroyed"
+        keys = "still here: `tocsin node handover retire FILE`" if deeds.signs_with(found.folder) else "destroyed"
         click.echo(f"{found.code} is {stands.successor}'s, by event {stands.number}. Your keys are {keys}.")
     else:
         with progress(f"Looking through {found.code}", reader.mark.last) as advance:
@@ -237,7 +235,7 @@ def status(name: str | None, as_json: bool, data: Path | None) -> None:
         click.echo(f"{found.code} is yours, {stands.successor}'s, by event {stands.number}.")
         click.echo(
             f"Of {how.cases:,} cases of the team before, {how.opened:,} can be opened, {how.withdrawn:,} are withdrawn, "
-            f"{len(how.waiting):,} wait for their survivors' consent ({listed(how.waiting)})."
+            f"{len(how.waiting):,} wait for their survivors' consent{f' ({listed(how.waiting)})' if how.waiting else ''}."
         )
     if as_json:
         click.echo(json.dumps(line))

@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.node import receipts, sent
 from pipeline.node.entries import Damaged
-from pipeline.node.handover import owning
+from pipeline.node.handover import deeds, owning
 from pipeline.node.handover.owning import Standing
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
@@ -66,6 +66,6 @@ def status(node: Node) -> Status:
         receipted=known.numbers(last),
         became=dict(known.counts),
         refused=[(number, reasons.split()) for (number, _), reasons in sorted(known.refused.items())],
-        public=node.public.hex() if not (stands and stands.role == "left") else owning.signs_with(node.folder).hex(),
+        public=node.public.hex() if not (stands and stands.role == "left") else deeds.signs_with(node.folder).hex(),
         handover=stands,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.node import keys, receipts
 from pipeline.node.entries import Damaged
-from pipeline.node.handover import owning
+from pipeline.node.handover import deeds
 from pipeline.node.journal import Reader
 from pipeline.node.keys import Case
 from pipeline.node.node import Node
@@ -177,8 +177,12 @@ def case_of(node: Node, values: Mapping[bytes, bytes], ref: bytes, number: int) 
     try:
         return keys.opened(ref, values[ref], lambda epoch: node.secret(f"epoch-{epoch}"))
     except NotSetUp:
-        if owning.paper(node.folder) is None:
+        if (paper := deeds.paper(node.folder)) is None:
             raise
+        if not deeds.signs_with(node.folder):
+            raise BadInput(
+                f"{node.code} was handed over to {paper.successor}, and your keys are destroyed: nothing opens here."
+            ) from None
         raise BadInput(
             f"The case of event {number} was handed over, and its survivor has not consented anew: ask the hub for its key "
             f"by `tocsin node handover ask --event {number}`, or take the case back by `tocsin node withdraw`."

@@ -42,7 +42,7 @@ def lines(page):
     """The lines of a page's blocks of shell that call tocsin."""
     for block in blocks(page.read_text(), "sh", "console"):
         for line in block.splitlines():
-            if line.removeprefix("$ ").startswith("tocsin"):
+            if line.removeprefix("$ ").startswith("tocsin "):
                 yield re.split(r"\s[|>&]", line.removeprefix("$ "))[0]
 
 
@@ -63,6 +63,7 @@ def test_commands_are_shown():
     node = list(lines(ROOT / "docs" / "node.md"))
     assert {line.split()[2] for line in node if line.startswith("tocsin node")} == {
         "init",
+        "handover",
         "import",
         "amend",
         "verify",

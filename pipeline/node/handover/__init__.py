@@ -1,1 +1,1 @@
-"""A node changes hands. In: the node of a team that leaves; out: the same node, gone on with by its successor, and nobody else."""
+"""A node changes hands: the node of a team that leaves enters; the same node, its successor's and nobody else's, leaves."""

@@ -10,7 +10,7 @@ from datetime import date
 from pipeline.files import hexadecimal
 from pipeline.node import casefiles, keys, versions
 from pipeline.node.casefiles import CaseFile
-from pipeline.node.handover import owning
+from pipeline.node.handover import deeds
 from pipeline.node.handover.succeeding import BOX
 from pipeline.node.importing import not_recorded
 from pipeline.node.journal import Journal, Reader
@@ -51,7 +51,7 @@ class Custody:
 
 def custody(node: Node, reader: Reader, step: Step = lambda _: None) -> Custody:
     """Return how far the cases of the team before are entrusted to this one."""
-    first = owning.owned_from(node.folder)
+    first = deeds.owned_from(node.folder)
     cases = [case for case in casefiles.every(node, reader, step) if case.number < first]
     gone = sum(bool(case.withdrawn) for case in cases)
     waiting = tuple(case.number for case in cases if not case.withdrawn and case.key is None)
@@ -60,7 +60,7 @@ def custody(node: Node, reader: Reader, step: Step = lambda _: None) -> Custody:
 
 def ask(node: Node, reader: Reader, numbers: Collection[int], on: date | None, step: Step = lambda _: None) -> str:
     """Return the note by which the hub is asked for the keys of the cases of these events; BadInput where one is none to ask for."""
-    deed = owning.taken_over(node.folder)
+    deed = deeds.taken_over(node.folder)
     if deed is None:
         raise BadInput(f"{node.code} was not taken over: its cases are its own.")
     if on and on > today():
@@ -80,7 +80,7 @@ def take(node: Node, journal: Journal, text: str, step: Step = lambda _: None) -
     private = hexadecimal(node.folder / f"{BOX}.key")[32:]
     given, gone = entrusting.unsealed_keys(text, node.code, private)
     cases = {case.ref: case for case in casefiles.every(node, journal, step)}
-    first, found = owning.owned_from(node.folder), Entrusted()
+    first, found = deeds.owned_from(node.folder), Entrusted()
     for ref, (on, key) in given.items():
         if (case := cases.get(ref)) is None:
             raise BadInput("The answer names a case that this node does not have: it is of another journal.")

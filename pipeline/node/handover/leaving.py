@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.files import destroy, replace, sync_folder
-from pipeline.node.handover import owning
-from pipeline.node.handover.owning import KIND, PAPER, Handover
+from pipeline.node.handover import deeds, owning
+from pipeline.node.handover.deeds import PAPER
+from pipeline.node.handover.owning import KIND, Handover
 from pipeline.node.handover.rehearsing import Rehearsal, rehearse
 from pipeline.node.heads import Heads
 from pipeline.node.journal import NO_DIGEST, NUMBER, Journal, Lock, Reader
@@ -67,7 +68,7 @@ def retire(node: Node, note: str) -> Deed:
     if not handed or not (path := node.folder / PAPER).exists():
         raise BadInput(f"{node.code} is not handed over: nothing was destroyed.")
     deed = handover.signed_by_both(path.read_text(encoding="utf-8"))
-    if owning.signs_with(node.folder) == deed.signer:
+    if deeds.signs_with(node.folder) == deed.signer:
         raise BadInput(
             f"This is the folder of {deed.successor}, which goes on with {node.code}: nothing was destroyed."
         )

@@ -7,17 +7,14 @@ last word records nothing more, unless the event names the key that the folder s
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.files import hexadecimal
+from pipeline.node.handover import deeds
 from pipeline.node.journal import Reader
 from schemas.errors import BadInput, Quarantines
-from schemas.handover import Deed, deed
 from schemas.released import by_fingerprint
 from schemas.rows import read as read_row
-from schemas.signing import SEED, public_of
 from schemas.wire import unframe
 
 KIND = "NodeHandedOver"
-PAPER = "deed"
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def read(envelope: bytes) -> Handover | None:
 def check(folder: Path, reader: Reader) -> None:
     """Refuse to go on with a node that was handed over to somebody else: BadInput."""
     handed = last_word(reader)
-    if handed and handed.signer != signs_with(folder):
+    if handed and handed.signer != deeds.signs_with(folder):
         raise BadInput(
             f"Nothing was recorded: this node was handed over to {handed.successor} by event {handed.number}. Its new team "
             "records what is still to be said; `tocsin node handover status` says how far that is."
@@ -73,32 +70,8 @@ def check(folder: Path, reader: Reader) -> None:
 
 def standing(folder: Path, reader: Reader) -> Standing | None:
     """Return how a node stands that changed hands, None where it did not."""
-    handed, own = last_word(reader), signs_with(folder)
+    handed, own = last_word(reader), deeds.signs_with(folder)
     if handed and handed.signer != own:
         return Standing("left", handed.number, handed.successor)
-    given = taken_over(folder)
+    given = deeds.taken_over(folder)
     return Standing("taken_over", given.through + 1, given.successor) if given else None
-
-
-def taken_over(folder: Path) -> Deed | None:
-    """Return the deed by which this folder's team has the node, None where it has it from nobody."""
-    given = paper(folder)
-    return given if given and given.signer and given.signer == signs_with(folder) else None
-
-
-def owned_from(folder: Path) -> int:
-    """Return the number from which on this folder's team has recorded; 1 where it has the node from nobody."""
-    given = taken_over(folder)
-    return given.through + 2 if given else 1
-
-
-def signs_with(folder: Path) -> bytes:
-    """Return the public key that belongs to a folder's signing key; nothing where that is destroyed."""
-    seed = hexadecimal(folder / "sign.key")
-    return public_of(seed) if len(seed) == SEED else b""
-
-
-def paper(folder: Path) -> Deed | None:
-    """Return the deed that a folder keeps, or the offer that it has accepted; None where there is none."""
-    path = folder / PAPER
-    return deed(path.read_text(encoding="utf-8")) if path.exists() else None

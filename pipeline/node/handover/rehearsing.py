@@ -7,7 +7,7 @@ from typing import Literal
 
 from pipeline.node import casefiles, fates, receipts, sent, versions
 from pipeline.node.casefiles import CaseFile
-from pipeline.node.handover import owning
+from pipeline.node.handover import deeds
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
 from pipeline.node.versions import REFERRED, REPORTED, History
@@ -49,7 +49,7 @@ class Rehearsal:
 
 def rehearse(node: Node, reader: Reader, step: Callable[[int], None] = lambda _: None) -> Rehearsal:
     """Look through the whole journal; `step` hears of each event. Damaged where it cannot be read."""
-    found, gathered = Rehearsal(node.code), _Gathered(owning.owned_from(node.folder))
+    found, gathered = Rehearsal(node.code), _Gathered(deeds.owned_from(node.folder))
     last = reader.mark.last
     sent.check(node, last)
     kinds = Counter[str]()

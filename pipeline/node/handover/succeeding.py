@@ -16,9 +16,9 @@ from pathlib import Path
 from pipeline.files import hexadecimal, replace, sync_folder
 from pipeline.node import keys, node
 from pipeline.node.entries import whole
-from pipeline.node.handover import owning
+from pipeline.node.handover import deeds, owning
+from pipeline.node.handover.deeds import PAPER
 from pipeline.node.handover.leaving import KEPT
-from pipeline.node.handover.owning import PAPER
 from pipeline.node.journal import NUMBER, SEGMENT_BYTES, Entry, Journal
 from pipeline.node.node import Node
 from schemas import chain, handover, seal
@@ -65,7 +65,7 @@ def open_package(folder: Path, package: Path, region_public: bytes, lang: str) -
     parts = _parts(package)
     deed = handover.signed_by_both(parts.get(PAPER, b"").decode("utf-8", "replace"))
     seed = hexadecimal(folder / "sign.key")
-    if (kept := owning.paper(folder)) is None or kept != deed or owning.signs_with(folder) != deed.signer:
+    if (kept := deeds.paper(folder)) is None or kept != deed or deeds.signs_with(folder) != deed.signer:
         raise BadInput(f"{folder} has not accepted this handover: name the folder by --node, or accept the offer anew.")
     note = handover.received(deed, seed)
     if (folder / "node.json").exists():

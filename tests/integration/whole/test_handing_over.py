@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.keyrings import region_keys
 from pipeline.node import node as nodes
-from pipeline.node.handover import owning
+from pipeline.node.handover import deeds, owning
 from pipeline.node.journal import Reader
 from tests.integration.whole.conftest import TAG, record
 from tests.integration.whole.rig import REGION, ROOT, Whole, rows, rows_of, tocsin, told, until
@@ -166,7 +166,7 @@ def owner(folder):
     if not (folder / "node.json").exists():
         return False
     word = owning.last_word(Reader(folder / "journal"))
-    return word is None or word.signer == owning.signs_with(folder)
+    return word is None or word.signer == deeds.signs_with(folder)
 
 
 def handed(folder):

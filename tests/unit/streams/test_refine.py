@@ -303,3 +303,29 @@ def test_hostile_numbers_do_not_take_memory():
     assert counts == [{"accepted": 1_000, "quarantined": 500}]
     assert state.seen.pages.nbytes + state.seen.mids.nbytes <= 32 << 20
     assert np.array_equal(state.seen.marks, STAGE.thaw(STAGE.freeze(state)).seen.marks)
+
+
+def handover(sequence, **more):
+    keys = {"signer": bytes(32), "receives": bytes(32), "deed": bytes(32)}
+    values = {"recorded_at": RECORDED, "successor": "UNCT-COD", **keys}
+    return raw.envelope("NodeHandedOver", sequence, codec.write(latest("NodeHandedOver"), values), **more)
+
+
+def test_a_handover_is_counted_and_sends_nothing_on():
+    _, [found], [counts] = run([[incident(1), handover(2), incident(3)]])
+    assert counts == {"accepted": 2, "handed_over": 1}
+    assert [row["sequence"] for *_, row in found] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (raw.envelope("NodeHandedOver", 1, b"x"), "avro"),
+        (handover(1, case_ref=case(1)), "envelope.case_ref"),
+        (handover(1, schema=latest("PatternObserved").fingerprint), "envelope.body_schema"),
+    ],
+    ids=["body", "case", "schema"],
+)
+def test_a_handover_that_cannot_be_read_is_refused(value, reason):
+    [found] = reasons(value)
+    assert found.startswith(reason)

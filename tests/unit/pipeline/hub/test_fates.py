@@ -7,11 +7,11 @@ from datetime import date
 import numpy as np
 import pytest
 
-from pipeline.hub.fates import EMPTY, Events, Refusals, events, fates, pages
+from pipeline.hub.fates import EMPTY, WORDS, Events, Refusals, events, fates, pages
 from pipeline.hub.shared import FIRST, Shared, Unreadable
 from schemas import rows, seal
 from schemas.columns import Blob
-from schemas.fates import FATES, MISSING, PAGE, Fate, Region
+from schemas.fates import FATES, KINDS, MISSING, PAGE, Fate, Region
 from schemas.released import latest
 from schemas.wire import confluent, unframe
 from streams.merge import Merge
@@ -89,6 +89,10 @@ def test_each_number_has_the_fate_that_the_model_gives_it(seed):
     assert [(each.fate, each.kind, each.details, each.forked) for each in told] == [
         model.fate(number) for number in range(1, max(model.events) + 1)
     ]
+
+
+def test_a_page_can_tell_of_every_kind_of_event():
+    assert set(WORDS.values()) < set(KINDS)
 
 
 def test_the_logs_hold_every_fate():

@@ -486,7 +486,7 @@ def test_keys_are_destroyed_after_the_successors_word_and_not_before(handing):
         leaving.retire(nodes.load(handing.new), word)
     handing.retire()
     assert not list(handing.old.folder.glob("*.key"))
-    with pytest.raises(BadInput, match="handed over"):
+    with pytest.raises(BadInput, match=f"handed over to {TO}, and your keys are destroyed"):
         versions.history(handing.old, Reader(handing.old.journal), 1)
 
 

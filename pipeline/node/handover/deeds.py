@@ -1,0 +1,33 @@
+"""The deed that a node's folder keeps: that by which its team has the node, has left it, or has accepted it."""
+
+from pathlib import Path
+
+from pipeline.files import hexadecimal
+from schemas.handover import Deed, deed
+from schemas.signing import SEED, public_of
+
+PAPER = "deed"
+
+
+def taken_over(folder: Path) -> Deed | None:
+    """Return the deed by which this folder's team has the node, None where it has it from nobody."""
+    given = paper(folder)
+    return given if given and given.signer and given.signer == signs_with(folder) else None
+
+
+def owned_from(folder: Path) -> int:
+    """Return the number from which on this folder's team has recorded; 1 where it has the node from nobody."""
+    given = taken_over(folder)
+    return given.through + 2 if given else 1
+
+
+def signs_with(folder: Path) -> bytes:
+    """Return the public key that belongs to a folder's signing key; nothing where that is destroyed."""
+    seed = hexadecimal(folder / "sign.key")
+    return public_of(seed) if len(seed) == SEED else b""
+
+
+def paper(folder: Path) -> Deed | None:
+    """Return the deed that a folder keeps, or the offer that it has accepted; None where there is none."""
+    path = folder / PAPER
+    return deed(path.read_text(encoding="utf-8")) if path.exists() else None
