@@ -1,4 +1,4 @@
-"""What several commands of the node share: their options, and how a person is asked before what cannot be taken back."""
+"""What several commands share: their options, and how a person is asked, who she is, or before what cannot be taken back."""
 
 import sys
 from pathlib import Path
@@ -18,3 +18,10 @@ def agreed(question: str, what: str, done: str) -> None:
         raise BadInput(f"A {what} cannot be taken back: add --yes where nobody can be asked.")
     if not click.confirm(question):
         raise BadInput(f"Nothing was {done}.")
+
+
+def asked() -> str:
+    """Return who examined an incident, unseen and kept by no shell; BadInput where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise BadInput("Say by --by who examined it: nobody can be asked here.")
+    return str(click.prompt("Who examined it (only a digest is kept)", hide_input=True))
