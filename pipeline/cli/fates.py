@@ -51,7 +51,7 @@ def fates(*, nodes: tuple[str, ...], sending: bool, file: Path | None, data: Pat
     if sending:
         send(kafka, told)
     if file:
-        write(file, told[0])
+        write(file, told[0].records.values())
     rows = [_line(one, sending) for one in told]
     if as_line:
         click.echo(json.dumps({"key": str(by.key), "nodes": rows}))

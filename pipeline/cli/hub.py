@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.decisions import verify
 from pipeline.cli.fates import fates
 from pipeline.cli.proofs import bundle, checkpoint, cosigned
 from pipeline.settings import data_folder
@@ -18,7 +19,7 @@ def hub() -> None:
     """See what a regional hub knows."""
 
 
-for command in (checkpoint, cosigned, bundle, fates):
+for command in (checkpoint, cosigned, bundle, fates, verify):
     hub.add_command(command)
 
 

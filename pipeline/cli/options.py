@@ -1,4 +1,4 @@
-"""What several commands share: their options, and how a person is asked, who she is, or before what cannot be taken back."""
+"""What several commands share: their options, and how a person is asked who she is, and before what cannot be taken back."""
 
 import sys
 from pathlib import Path

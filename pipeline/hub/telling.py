@@ -97,12 +97,7 @@ class Teller:
 
     def _sent(self, lane: Lane) -> Events:
         """Return the node's events that refine has read."""
-        entries = (entry for entry in self._read(f"raw.{lane.node}") if entry.offset < lane.end)
-        parts = []
-        while batch := list(islice(entries, BATCH)):
-            offsets = np.array([entry.offset for entry in batch], np.int64)
-            parts.append(events(lane.node, offsets, Blob.of([entry.value or b"" for entry in batch])))
-        return Events.joined(parts)
+        return sent_events(lane, self._read(f"raw.{lane.node}"))
 
     def _before(self, node: str, by: Signer) -> dict[int, tuple[Page, bytes]]:
         """Return the newest page of each that the node's topic has, by its first number; what the hub has not signed is none."""
@@ -125,6 +120,16 @@ class Teller:
             yield entry
 
 
+def sent_events(lane: Lane, entries: Iterable[Entry]) -> Events:
+    """Return the events among a node's records that refine has read."""
+    read_by_refine = (entry for entry in entries if entry.offset < lane.end)
+    parts = []
+    while batch := list(islice(read_by_refine, BATCH)):
+        offsets = np.array([entry.offset for entry in batch], np.int64)
+        parts.append(events(lane.node, offsets, Blob.of([entry.value or b"" for entry in batch])))
+    return Events.joined(parts)
+
+
 def check_topics(kafka: str, nodes: Iterable[str]) -> None:
     """Raise NotSetUp where a node has no topic for its fates: the cluster was set up by an older tocsin."""
     known = set(topics(kafka, "fates."))
@@ -135,24 +140,29 @@ def check_topics(kafka: str, nodes: Iterable[str]) -> None:
 
 def send(kafka: str, told: Iterable[Told]) -> None:
     """Put the changed pages on the nodes' topics and wait until the broker has them. Unreachable where it does not answer."""
+    put(kafka, [(one.node, str(first).encode(), one.records[first]) for one in told for first in one.changed])
+
+
+def put(kafka: str, records: Iterable[tuple[str, bytes, bytes]]) -> None:
+    """Put (node, key, record) on the nodes' topics and wait until the broker has them. Unreachable where it does not answer."""
     try:
-        _send(kafka, told)
+        _put(kafka, records)
     except KafkaError as error:
         raise Unreachable(
             f"Kafka at {kafka} does not answer ({type(error).__name__}); run `tocsin status`, then "
-            "`tocsin hub fates --send` again: it sends what is not there yet."
+            "the same command again: it sends what is not there yet."
         ) from error
 
 
-def write(path: Path, told: Told) -> None:
-    """Write all pages of a node into a file. BadInput where it can't be written."""
+def write(path: Path, records: Iterable[bytes]) -> None:
+    """Write records for a node into a file. BadInput where it can't be written."""
     try:
-        path.write_bytes(pack(told.records.values()))
+        path.write_bytes(pack(records))
     except OSError as error:
         raise BadInput(f"{path} can't be written ({error.strerror}); give another file.") from error
 
 
-def _send(kafka: str, told: Iterable[Told]) -> None:
+def _put(kafka: str, records: Iterable[tuple[str, bytes, bytes]]) -> None:
     producer: Any = KafkaProducer(
         bootstrap_servers=kafka,
         enable_idempotence=True,
@@ -161,11 +171,7 @@ def _send(kafka: str, told: Iterable[Told]) -> None:
         reconnect_backoff_max_ms=RECONNECT_MS,
     )
     try:
-        pending = [
-            producer.send(f"fates.{one.node}", one.records[first], str(first).encode(), partition=0)
-            for one in told
-            for first in one.changed
-        ]
+        pending = [producer.send(f"fates.{node}", record, key, partition=0) for node, key, record in records]
         for future in pending:
             future.get(timeout=SECONDS)
     finally:
