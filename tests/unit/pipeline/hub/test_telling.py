@@ -166,10 +166,10 @@ def test_what_quarantine_says_of_other_topics_is_nothing_of_a_nodes(cluster, by)
 def test_a_file_holds_all_pages_of_a_node(cluster, by, tmp_path):
     cluster.come(*(pattern(number) for number in range(1, PAGE + 2)))
     told = tell(by)
-    telling.write(tmp_path / "some.fates", told)
+    telling.write(tmp_path / "some.fates", told.records.values())
     assert [read_page(record).first for record in unpack((tmp_path / "some.fates").read_bytes())] == [1, 1_001]
     with pytest.raises(BadInput, match="give another file"):
-        telling.write(tmp_path / "nowhere" / "some.fates", told)
+        telling.write(tmp_path / "nowhere" / "some.fates", told.records.values())
 
 
 def test_a_cluster_without_a_nodes_topic_is_told_before_anything_is_done(cluster):
