@@ -41,8 +41,7 @@ class Cluster:
         raw += values
         self.state, outcome = step(self.state, list(values), start)
         for output in outcome.outputs:
-            if output.topic == "quarantine":
-                self.values["quarantine"] += map(output.values.item, range(len(output.values)))
+            self.put_out(output)
         row = {
             "stage": "refine",
             "lane": f"raw.{NODE}-0",
@@ -51,6 +50,10 @@ class Cluster:
             "counts": dict(outcome.counts),
         }
         self.put("ledger.refine", "BatchCommitted", row | {"suite": outcome.suite, "delta": lock(KEY, outcome.delta)})
+
+    def put_out(self, output):
+        if output.topic == "quarantine":
+            self.values["quarantine"] += map(output.values.item, range(len(output.values)))
 
     def put(self, topic, name, row):
         known = {field["name"] for field in latest(name).schema["fields"]}
