@@ -18,6 +18,7 @@ from pipeline.hub.shared import Shared, Unreadable
 from pipeline.hub.trees import Signer
 from pipeline.log import RECONNECT_MS, Entry, read, topics
 from schemas.columns import Blob
+from schemas.decisions import Decided, is_decision, read_decision
 from schemas.errors import BadInput, NotSetUp, Quarantines, Unreachable
 from schemas.fates import BadFates, Fate, Page, pack, read_page
 from schemas.rows import read as read_row
@@ -32,7 +33,7 @@ Step = Callable[[int], None]
 class Told:
     """What a node is told: its pages as records, by their first numbers, and which of them its topic has not yet.
 
-    All before offset `end` of the node's topic was taken into account; `counts` are numbers by fate.
+    `decisions` are those that were sent to it, for a file. All before offset `end` of the node's topic was taken into account; `counts` are numbers by fate.
     """
 
     node: str
@@ -41,6 +42,7 @@ class Told:
     counts: Mapping[str, int]
     records: Mapping[int, bytes]
     changed: tuple[int, ...]
+    decisions: tuple[bytes, ...] = ()
 
 
 class Teller:
@@ -60,7 +62,8 @@ class Teller:
         """Return what a node is told, signed; a page that says nothing new is the record that its topic has."""
         lane = self._lanes.get(node) or Lane(node)
         found = fates(self._sent(lane), lane.state, self._refused_of(node), self._hubs)
-        before, records, changed = self._before(node, by), dict[int, bytes](), []
+        before, given = self._before(node, by)
+        records, changed = dict[int, bytes](), []
         counts: Counter[str] = Counter()
         for first, told in pages(found):
             counts.update(fate.fate for fate in told)
@@ -70,7 +73,7 @@ class Teller:
             else:
                 records[first] = _signed(by, lane, first, told, known[0].given_at if known else 0)
                 changed.append(first)
-        return Told(node, lane.end, max(found, default=0), counts, records, tuple(changed))
+        return Told(node, lane.end, max(found, default=0), counts, records, tuple(changed), given)
 
     def _quarantined(self) -> dict[str, Refusals]:
         found: dict[str, Refusals] = defaultdict(Refusals)
@@ -99,18 +102,22 @@ class Teller:
         """Return the node's events that refine has read."""
         return sent_events(lane, self._read(f"raw.{lane.node}"))
 
-    def _before(self, node: str, by: Signer) -> dict[int, tuple[Page, bytes]]:
-        """Return the newest page of each that the node's topic has, by its first number; what the hub has not signed is none."""
+    def _before(self, node: str, by: Signer) -> tuple[dict[int, tuple[Page, bytes]], tuple[bytes, ...]]:
+        """Return what the node's topic has and the hub has signed: the newest of each page by its first number, and decisions."""
         found: dict[int, tuple[Page, bytes]] = {}
-        for entry in self._read(f"fates.{node}"):
+        given = dict[bytes, bytes]()
+        for record in (entry.value or b"" for entry in self._read(f"fates.{node}")):
             try:
-                page = read_page(entry.value or b"")
+                one = read_decision(record) if is_decision(record) else read_page(record)
             except BadFates:
                 continue
-            ours = page.node == node and page.hub == by.key
-            if ours and (page.first not in found or found[page.first][0].order < page.order):
-                found[page.first] = page, entry.value or b""
-        return found
+            if one.node != node or one.hub != by.key:
+                continue
+            if isinstance(one, Decided):
+                given[one.decision_id] = record
+            elif one.first not in found or found[one.first][0].order < one.order:
+                found[one.first] = one, record
+        return found, tuple(given.values())
 
     def _read(self, *names: str) -> Iterator[Entry]:
         """Yield the records of those of the topics that are there."""
