@@ -11,14 +11,23 @@ from pipeline.cli.hub import hub as command
 from pipeline.hub import deciding, telling, trees
 from pipeline.hub.deciding import Examined, Hub
 from pipeline.log import Entry
-from pipeline.node import keys
+from pipeline.node import deciding as at_node
+from pipeline.node import fates, keys, revising
+from pipeline.node import node as nodes
+from pipeline.node.journal import Journal, Reader
 from pipeline.node.keys import Case
-from schemas import decisions, seal
+from pipeline.node.revising import Decision
+from schemas import decisions, rows, seal
+from schemas.columns import Blob
 from schemas.decisions import read_decision
 from schemas.errors import BadInput, NotSetUp
 from schemas.fates import unpack
+from schemas.nodekeys import NodeKeys
+from schemas.wire import unframe
 from streams.merge import Merge
 from tests.unit.pipeline.hub.test_telling import KEY, Cluster
+from tests.unit.pipeline.node.revised import history, report
+from tests.unit.streams import test_refine
 from tests.unit.streams.accepted import SECRETS, records
 from tests.unit.streams.raw import (
     INCIDENT,
@@ -228,6 +237,51 @@ def test_no_second_decision_is_made_on_a_version_while_one_is_on_its_way(log, by
         deciding.check_new(HUB, found(1), by)
     log.come(amendment(3, 1, [1], {"women": 3}))
     deciding.check_new(HUB, found(1), by)
+
+
+# With its node
+
+
+@pytest.fixture
+def node(tmp_path):
+    """A node whose incident a person of its own has verified."""
+    made = nodes.create(tmp_path / NODE, NODE, REGION, PUBLIC)
+    facts = {"country": "MLI", "admin1": "ML01", "occurred_on": date(2021, 3, 1)}
+    report(made, 1, **facts)
+    with Journal(made.journal) as journal:
+        revising.verify(made, journal, 1, Decision("verified", "focal_point", "A. Name", primary=1))
+    return made
+
+
+def sync(log, node, monkeypatch):
+    """Have the hub read what the node has recorded and it has not read yet."""
+    reader = Reader(node.journal)
+    log.keys = [(name, value) for _, name, value in reader.key_records()]
+    held = NodeKeys({REGION: PRIVATE})
+    held.read(*(Blob.of(list(column)) for column in zip(*log.keys, strict=True)))
+    monkeypatch.setattr(test_refine, "KEYS", held.keyring)
+    log.come(*(entry.envelope for entry in reader.read(len(log.values[f"raw.{NODE}"]) + 1)))
+
+
+def test_what_is_decided_is_recorded_by_the_node_and_shared_with_the_region_as_its_next_step(
+    log, by, node, monkeypatch
+):
+    sync(log, node, monkeypatch)
+    minted = seal.mint(SECRETS[REGION], history(node, 1).reported.event_id)
+    before = deciding.standing(HUB, REGION, minted)
+    record = deciding.decide(before, examined(secondary=9), by, NOW)
+    assert fates.take(node, [record]).refused == {}
+    assert [(one.incident, one.event) for one in at_node.record(node)] == [(1, 3)]
+    sync(log, node, monkeypatch)
+    after = deciding.standing(HUB, REGION, minted)
+    assert [step for step, _ in after.taken] == ["focal_point", "technical"]
+    assert after.taken == (*before.taken, ("technical", WHO))
+    assert after.facts == {**before.facts, "secondary_sources": 9}
+    shared = [rows.read(*unframe(value)) for value in log.values[f"hub.{REGION}"]]
+    assert [row["step"] for row in shared if "change" in row] == ["focal_point", "technical"]
+    with pytest.raises(BadInput, match="has taken an earlier step"):
+        deciding.decide(after, examined(step="task_force"), by, NOW)
+    deciding.check_new(HUB, after, by)
 
 
 # The command
