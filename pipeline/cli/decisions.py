@@ -40,6 +40,7 @@ OF_THE_HUB = steps()[1:]  # the first is that of the node's focal point
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the decision to this file, NAME.fates, to be carried to its node.",
 )
+@click.option("--again", is_flag=True, help="Decide although a decision on this version was sent before.")
 @DATA
 @JSON
 def verify(
@@ -50,6 +51,7 @@ def verify(
     on: date | None,
     sending: bool,
     file: Path | None,
+    again: bool,
     data: Path | None,
     as_line: bool,
     **found: Any,
@@ -72,7 +74,8 @@ def verify(
     names = ("state", "step", "primary", "secondary", "eyewitness")
     examined = deciding.Examined(who=who, on=_day(on), **{name: found[name] for name in names})
     standing = deciding.standing(hub, _region(region), _id(incident))
-    deciding.check_new(hub, standing, signing)
+    if not again:
+        deciding.check_new(hub, standing, signing)
     record = deciding.decide(standing, examined, signing, time.time_ns() // 1_000_000)
     if sending:
         check_topics(hub.kafka, [standing.node])

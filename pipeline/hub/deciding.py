@@ -124,7 +124,7 @@ def check_new(hub: Hub, found: Standing, by: Signer) -> None:
         if decision and decision.open(found.key)["version_id"] == found.version[0]:
             raise BadInput(
                 "A decision on this version was sent before, and its node has not recorded it yet: wait for it, then look "
-                "at the tables again."
+                "at the tables again; or decide once more by --again, where its node says that it could not record it."
             )
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.node import known, revising, sent, versions
+from pipeline.node.entries import Damaged
 from pipeline.node.journal import Busy, Journal
-from pipeline.node.known import NEWER, Kept
+from pipeline.node.known import DAMAGED, NEWER, Kept
 from pipeline.node.node import Node
 from pipeline.node.record import NotRecorded
 from pipeline.node.revising import Decision
@@ -38,7 +39,8 @@ class Settled:
 def record(node: Node) -> tuple[Settled, ...]:
     """Record what is kept and still open, each once, in the order in which it came; return what came of each.
 
-    Errors: Damaged, NotWritten, OlderThanSent. Where another command writes to the node it stays open.
+    One stays open where another command writes to the node, or where it may be recorded later. Errors: Damaged, NotWritten,
+    OlderThanSent.
     """
     if not _open(node):
         return ()
@@ -106,6 +108,8 @@ def _opened(node: Node, journal: Journal, decision: Decided) -> tuple[History, d
         history = versions.history(node, journal, found[0]["sequence"])
     except BadInput as error:
         raise Quarantines("decision.withdrawn") from error  # or its key is destroyed, and no event says so yet
+    except Damaged as error:
+        raise Quarantines(DAMAGED) from error
     try:
         body = decision.open(history.case.key)
     except Quarantines as error:

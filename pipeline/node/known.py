@@ -15,7 +15,8 @@ from pipeline.node.node import Node
 from schemas.decisions import Decided, read_decision
 from schemas.fates import BadFates, Fate, read_page
 
-NEWER = "fates.malformed"  # its body follows a contract that a newer tocsin knows
+NEWER, FUTURE, DAMAGED = "fates.malformed", "decision.day", "decision.damaged"
+AGAIN = ("", NEWER, FUTURE, DAMAGED)  # nothing was tried, or it may do when tocsin, the clock or the folder is mended
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Kept:
     @property
     def open(self) -> bool:
         """Return whether it is still to be recorded."""
-        return not self.event and self.reason in ("", NEWER)
+        return not self.event and self.reason in AGAIN
 
 
 @dataclass(frozen=True)

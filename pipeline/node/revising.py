@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.node import facts, versions
 from pipeline.node.importing import broken, not_recorded, sentence
 from pipeline.node.journal import Journal
+from pipeline.node.known import FUTURE
 from pipeline.node.node import Node
 from pipeline.node.record import NotRecorded, Recorder, today
 from pipeline.node.versions import AMENDED, CHANGES, GIVEN, RETRACTED, VERIFIED, Event, History
@@ -201,7 +202,7 @@ def _scopes(replaced: list[Event]) -> list[str]:
 def _day(on: date | None) -> date:
     """Return the day of a decision or consent; one day of slack, since east of Greenwich it begins earlier."""
     if on and on > today() + timedelta(days=1):
-        raise NotRecorded("decision.day", "The day that you give lies in the future: correct it.")
+        raise NotRecorded(FUTURE, "The day that you give lies in the future: correct it.")
     return on or today()
 
 

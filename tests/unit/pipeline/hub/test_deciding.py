@@ -319,6 +319,16 @@ def test_it_sends_and_writes_the_decision_and_says_neither_node_nor_number(log, 
     assert len(log.sent) == 1
 
 
+def test_a_decision_can_be_sent_once_more_where_its_node_could_not_record_it(log, run, by):
+    log.come(incident(1))
+    assert run("--by", "H. Analyst", "--send").exit_code == 0
+    log.values[f"fates.{NODE}"] += [record for _, _, record in log.sent]
+    done = run("--by", "H. Analyst", "--send")
+    assert "by --again" in str(done.exception)
+    assert run("--by", "H. Analyst", "--send", "--again").exit_code == 0
+    assert len({read_decision(record).decision_id for _, _, record in log.sent}) == 2
+
+
 def test_without_a_way_to_its_node_nothing_is_decided(log, run):
     log.come(incident(1))
     done = run("--by", "H. Analyst")

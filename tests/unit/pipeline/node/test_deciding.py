@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli.node import node as command
-from pipeline.node import deciding, entries, fates, known, revising, sent, withdrawing
+from pipeline.node import deciding, entries, fates, known, revising, sent, versions, withdrawing
 from pipeline.node import mark as marks
 from pipeline.node.deciding import Settled
-from pipeline.node.entries import NotWritten
+from pipeline.node.entries import Damaged, NotWritten
 from pipeline.node.fates import Taken
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.known import Known
@@ -138,7 +138,6 @@ def test_a_decision_comes_again_and_again_and_is_recorded_once(recorded):
         ({"primary_sources": 0}, "incident.verified_without_primary_source"),
         ({"primary_sources": -1}, "incident.verified_without_primary_source"),
         ({"secondary_sources": 2_000_000_000}, "incident.sources_out_of_range"),
-        ({"verified_on": datetime.now(UTC).date() + timedelta(days=9)}, "decision.day"),
         ({"version_id": bytes(16)}, "decision.unknown_version"),
         ({"version_number": 77}, "decision.unknown_version"),
         ({"version_number": 2}, "decision.unknown_version"),
@@ -237,6 +236,29 @@ def test_what_a_newer_tocsin_has_decided_is_told_and_recorded_when_it_can_be_rea
         assert reason(come(recorded, record)) == "fates.malformed"
         assert reason(deciding.record(recorded)) == "fates.malformed"
     assert [one.event for one in deciding.record(recorded)] == [4]
+
+
+def test_a_day_that_has_not_come_by_the_clock_of_the_node_is_told_and_recorded_when_it_has(recorded, monkeypatch):
+    day = datetime.now(UTC).date() + timedelta(days=9)
+    assert reason(come(recorded, decided(recorded, 3, verified_on=day))) == "decision.day"
+    assert reason(deciding.record(recorded)) == "decision.day"
+    monkeypatch.setattr(revising, "today", lambda: day)
+    assert [one.event for one in deciding.record(recorded)] == [4]
+
+
+def test_a_case_that_does_not_open_is_told_and_hurts_no_other(recorded, monkeypatch):
+    fates.take(recorded, [decided(recorded, 3), decided(recorded, 2)])
+    history_of = versions.history
+
+    def damaged(node, reader, number):
+        if number == 1:
+            raise Damaged("restore the backup")
+        return history_of(node, reader, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "history", damaged)
+        assert [(one.event, one.reason) for one in deciding.record(recorded)] == [(0, "decision.damaged"), (4, "")]
+    assert [one.event for one in deciding.record(recorded)] == [5]
 
 
 def test_while_another_command_writes_it_waits(recorded):
