@@ -24,7 +24,7 @@ from schemas.fates import FATES
     "file",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write one node's pages to this file, NAME.fates, to be carried to it.",
+    help="Write one node's pages, and what was decided about its cases, to this file, NAME.fates, to be carried to it.",
 )
 @DATA
 @JSON
@@ -51,7 +51,7 @@ def fates(*, nodes: tuple[str, ...], sending: bool, file: Path | None, data: Pat
     if sending:
         send(kafka, told)
     if file:
-        write(file, told[0])
+        write(file, [*told[0].records.values(), *told[0].decisions])
     rows = [_line(one, sending) for one in told]
     if as_line:
         click.echo(json.dumps({"key": str(by.key), "nodes": rows}))

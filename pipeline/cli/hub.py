@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pipeline.cli.custody import entrust
+from pipeline.cli.decisions import verify
 from pipeline.cli.fates import fates
 from pipeline.cli.proofs import bundle, checkpoint, cosigned
 from pipeline.settings import data_folder
@@ -19,7 +20,7 @@ def hub() -> None:
     """See what a regional hub knows."""
 
 
-for command in (checkpoint, cosigned, bundle, fates, entrust):
+for command in (checkpoint, cosigned, bundle, fates, verify, entrust):
     hub.add_command(command)
 
 

@@ -13,7 +13,7 @@ from pipeline.cli.handover import handover
 from pipeline.cli.options import DATA, JSON, NODE, agreed
 from pipeline.cli.referrals import refer
 from pipeline.cli.revisions import amend, case, grant, retract, verify
-from pipeline.cli.told import fates, say_taken
+from pipeline.cli.told import fates, say_decided, say_taken
 from pipeline.settings import default_data
 from schemas.errors import BadInput
 
@@ -289,5 +289,6 @@ def sync(
     if outcome.again:
         click.echo(f"The hub had lost some: {outcome.again:,} events were sent again; it drops those that it has.")
     say_taken(outcome.told, found.lang)
+    say_decided(outcome.decided, found.lang)
     if as_json:
         click.echo(json.dumps({"node": found.code, "again": again, **asdict(outcome)}))

@@ -1,4 +1,4 @@
-"""What several commands of the node share: their options, and how a person is asked before what cannot be taken back."""
+"""What several commands share: their options, and how a person is asked who she is, and before what cannot be taken back."""
 
 import sys
 from collections.abc import Sequence
@@ -50,3 +50,10 @@ def write_text(path: Path, text: str) -> None:
         replace(path, text.encode())
     except OSError as error:
         raise BadInput(f"{path} can't be written ({error.strerror}); give another file.") from error
+
+
+def asked() -> str:
+    """Return who examined an incident, unseen and kept by no shell; BadInput where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise BadInput("Say by --by who examined it: nobody can be asked here.")
+    return str(click.prompt("Who examined it (only a digest is kept)", hide_input=True))

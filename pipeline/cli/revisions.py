@@ -1,7 +1,6 @@
 """`tocsin node amend`, `verify`, `grant`, `retract` and `case`: an incident goes on after its report."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import DATA, JSON, NODE, agreed
+from pipeline.cli.options import DATA, JSON, NODE, agreed, asked
 from pipeline.settings import default_data
 from schemas.consent import scopes
 from schemas.errors import BadInput
@@ -112,7 +111,7 @@ def verify(
     """
     from pipeline.node import revising
 
-    decision = revising.Decision(state, step, by or _asked(), on, primary, secondary, eyewitness)
+    decision = revising.Decision(state, step, by or asked(), on, primary, secondary, eyewitness)
     _revise(which, as_json, lambda node, journal, number: revising.verify(node, journal, number, decision, seen))
 
 
@@ -157,9 +156,11 @@ def retract(reason: str, seen: tuple[int, ...], yes: bool, as_json: bool, **whic
 @named
 def case(as_json: bool, **which: Any) -> None:
     """Tell what became of one incident: its versions, what made each, and how it stands now. Reads this node only."""
+    from pipeline.node.deciding import Settled
     from pipeline.node.journal import Reader
     from pipeline.node.revising import listed
     from pipeline.node.story import story
+    from pipeline.node.told import of_decision
 
     found = _node(which)
     reader = Reader(found.journal)
@@ -173,15 +174,10 @@ def case(as_json: bool, **which: Any) -> None:
         click.echo(
             f"Events {listed(told.newest)} are in conflict: `tocsin node amend` or `verify` without --seen ends it."
         )
+    for reason in told.not_recorded:
+        click.echo(of_decision(Settled(told.incident, reason=reason), found.lang))
     if as_json:
         click.echo(json.dumps(asdict(told)))
-
-
-def _asked() -> str:
-    """Return who examined it, unseen and kept by no shell; BadInput where nobody can be asked."""
-    if not sys.stdin.isatty():
-        raise BadInput("Say by --by who examined it: nobody can be asked here.")
-    return str(click.prompt("Who examined it (only a digest is kept)", hide_input=True))
 
 
 def _revise(which: dict[str, Any], as_json: bool, revise: Callable[[Any, Any, int], Any]) -> None:

@@ -48,6 +48,7 @@ def fates(
     withdrawn, not received; or not known yet. The hub signs what it tells. A key that is seen for the first time is kept, and
     compared from then on.
     """
+    from pipeline.node import deciding
     from pipeline.node import fates as kept
     from pipeline.node import node as nodes
     from pipeline.node.told import overview
@@ -57,6 +58,7 @@ def fates(
         kept.trust(of, hub)
     if file:
         say_taken(kept.import_file(of, file), of.lang)
+        say_decided(deciding.record(of), of.lang)
     found = overview(of)
     if number is not None and number > len(found.fates):
         raise BadInput(f"{of.code} has recorded {len(found.fates)} events, so none has the number {number}.")
@@ -74,6 +76,14 @@ def say_taken(taken: Any, lang: str) -> None:
         click.echo(say("say.taken", lang, count=taken.pages))
     for sentence in not_taken(taken.refused, lang):
         click.echo(f"tocsin: {sentence}", err=True)
+
+
+def say_decided(decided: Any, lang: str) -> None:
+    """Say what came of each decision of the hub."""
+    from pipeline.node.told import of_decision
+
+    for one in decided:
+        click.echo(of_decision(one, lang), err=not one.event)
 
 
 def _chosen(found: Any, number: int | None, refused: bool, waiting: bool) -> list[Any]:

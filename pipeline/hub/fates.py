@@ -120,9 +120,9 @@ def fates(sent: Events, state: Refined, refused: Refusals, hubs: Mapping[str, tu
 
     A number below the highest that is not there has not come, or the log has lost it.
     """
-    chosen = _chosen(sent, state)
-    story = _Story(sent, state, refused, chosen, hubs)
-    found = {number: story.of(number, row) for number, row in chosen.items()}
+    rows = chosen(sent, state)
+    story = _Story(sent, state, refused, rows, hubs)
+    found = {number: story.of(number, row) for number, row in rows.items()}
     return found | dict(_unseen(sent, refused, found.keys()))
 
 
@@ -145,7 +145,7 @@ def _nothing() -> Events:
     return Events(none, none, none, octets, octets, np.zeros(0, np.uint32), np.zeros(0, np.uint64))
 
 
-def _chosen(sent: Events, state: Refined) -> dict[int, int]:
+def chosen(sent: Events, state: Refined) -> dict[int, int]:
     """Return by number the row of the event that refine has taken: the first whose id has the hash that it remembers."""
     numbers, hashes = listed(state.seen)
     at = np.minimum(np.searchsorted(numbers, sent.numbers), max(len(numbers) - 1, 0))

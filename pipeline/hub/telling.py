@@ -18,6 +18,7 @@ from pipeline.hub.shared import Shared, Unreadable
 from pipeline.hub.trees import Signer
 from pipeline.log import RECONNECT_MS, Entry, read, topics
 from schemas.columns import Blob
+from schemas.decisions import Decided, is_decision, read_decision
 from schemas.errors import BadInput, NotSetUp, Quarantines, Unreachable
 from schemas.fates import BadFates, Fate, Page, pack, read_page
 from schemas.rows import read as read_row
@@ -32,7 +33,7 @@ Step = Callable[[int], None]
 class Told:
     """What a node is told: its pages as records, by their first numbers, and which of them its topic has not yet.
 
-    All before offset `end` of the node's topic was taken into account; `counts` are numbers by fate.
+    `decisions` are those that were sent to it, for a file. All before offset `end` of the node's topic was taken into account; `counts` are numbers by fate.
     """
 
     node: str
@@ -41,6 +42,7 @@ class Told:
     counts: Mapping[str, int]
     records: Mapping[int, bytes]
     changed: tuple[int, ...]
+    decisions: tuple[bytes, ...] = ()
 
 
 class Teller:
@@ -60,7 +62,8 @@ class Teller:
         """Return what a node is told, signed; a page that says nothing new is the record that its topic has."""
         lane = self._lanes.get(node) or Lane(node)
         found = fates(self._sent(lane), lane.state, self._refused_of(node), self._hubs)
-        before, records, changed = self._before(node, by), dict[int, bytes](), []
+        before, given = self._before(node, by)
+        records, changed = dict[int, bytes](), []
         counts: Counter[str] = Counter()
         for first, told in pages(found):
             counts.update(fate.fate for fate in told)
@@ -70,7 +73,7 @@ class Teller:
             else:
                 records[first] = _signed(by, lane, first, told, known[0].given_at if known else 0)
                 changed.append(first)
-        return Told(node, lane.end, max(found, default=0), counts, records, tuple(changed))
+        return Told(node, lane.end, max(found, default=0), counts, records, tuple(changed), given)
 
     def _quarantined(self) -> dict[str, Refusals]:
         found: dict[str, Refusals] = defaultdict(Refusals)
@@ -97,25 +100,24 @@ class Teller:
 
     def _sent(self, lane: Lane) -> Events:
         """Return the node's events that refine has read."""
-        entries = (entry for entry in self._read(f"raw.{lane.node}") if entry.offset < lane.end)
-        parts = []
-        while batch := list(islice(entries, BATCH)):
-            offsets = np.array([entry.offset for entry in batch], np.int64)
-            parts.append(events(lane.node, offsets, Blob.of([entry.value or b"" for entry in batch])))
-        return Events.joined(parts)
+        return sent_events(lane, self._read(f"raw.{lane.node}"))
 
-    def _before(self, node: str, by: Signer) -> dict[int, tuple[Page, bytes]]:
-        """Return the newest page of each that the node's topic has, by its first number; what the hub has not signed is none."""
+    def _before(self, node: str, by: Signer) -> tuple[dict[int, tuple[Page, bytes]], tuple[bytes, ...]]:
+        """Return what the node's topic has and the hub has signed: the newest of each page by its first number, and decisions."""
         found: dict[int, tuple[Page, bytes]] = {}
-        for entry in self._read(f"fates.{node}"):
+        given = dict[bytes, bytes]()
+        for record in (entry.value or b"" for entry in self._read(f"fates.{node}")):
             try:
-                page = read_page(entry.value or b"")
+                one = read_decision(record) if is_decision(record) else read_page(record)
             except BadFates:
                 continue
-            ours = page.node == node and page.hub == by.key
-            if ours and (page.first not in found or found[page.first][0].order < page.order):
-                found[page.first] = page, entry.value or b""
-        return found
+            if one.node != node or one.hub != by.key:
+                continue
+            if isinstance(one, Decided):
+                given[one.decision_id] = record
+            elif one.first not in found or found[one.first][0].order < one.order:
+                found[one.first] = one, record
+        return found, tuple(given.values())
 
     def _read(self, *names: str) -> Iterator[Entry]:
         """Yield the records of those of the topics that are there."""
@@ -123,6 +125,16 @@ class Teller:
         for entry in read(self._kafka, *there) if there else ():
             self._step(1)
             yield entry
+
+
+def sent_events(lane: Lane, entries: Iterable[Entry]) -> Events:
+    """Return the events among a node's records that refine has read."""
+    read_by_refine = (entry for entry in entries if entry.offset < lane.end)
+    parts = []
+    while batch := list(islice(read_by_refine, BATCH)):
+        offsets = np.array([entry.offset for entry in batch], np.int64)
+        parts.append(events(lane.node, offsets, Blob.of([entry.value or b"" for entry in batch])))
+    return Events.joined(parts)
 
 
 def check_topics(kafka: str, nodes: Iterable[str]) -> None:
@@ -135,24 +147,29 @@ def check_topics(kafka: str, nodes: Iterable[str]) -> None:
 
 def send(kafka: str, told: Iterable[Told]) -> None:
     """Put the changed pages on the nodes' topics and wait until the broker has them. Unreachable where it does not answer."""
+    put(kafka, [(one.node, str(first).encode(), one.records[first]) for one in told for first in one.changed])
+
+
+def put(kafka: str, records: Iterable[tuple[str, bytes, bytes]]) -> None:
+    """Put (node, key, record) on the nodes' topics and wait until the broker has them. Unreachable where it does not answer."""
     try:
-        _send(kafka, told)
+        _put(kafka, records)
     except KafkaError as error:
         raise Unreachable(
             f"Kafka at {kafka} does not answer ({type(error).__name__}); run `tocsin status`, then "
-            "`tocsin hub fates --send` again: it sends what is not there yet."
+            "the same command again: it sends what is not there yet."
         ) from error
 
 
-def write(path: Path, told: Told) -> None:
-    """Write all pages of a node into a file. BadInput where it can't be written."""
+def write(path: Path, records: Iterable[bytes]) -> None:
+    """Write records for a node into a file. BadInput where it can't be written."""
     try:
-        path.write_bytes(pack(told.records.values()))
+        path.write_bytes(pack(records))
     except OSError as error:
         raise BadInput(f"{path} can't be written ({error.strerror}); give another file.") from error
 
 
-def _send(kafka: str, told: Iterable[Told]) -> None:
+def _put(kafka: str, records: Iterable[tuple[str, bytes, bytes]]) -> None:
     producer: Any = KafkaProducer(
         bootstrap_servers=kafka,
         enable_idempotence=True,
@@ -161,11 +178,7 @@ def _send(kafka: str, told: Iterable[Told]) -> None:
         reconnect_backoff_max_ms=RECONNECT_MS,
     )
     try:
-        pending = [
-            producer.send(f"fates.{one.node}", one.records[first], str(first).encode(), partition=0)
-            for one in told
-            for first in one.changed
-        ]
+        pending = [producer.send(f"fates.{node}", record, key, partition=0) for node, key, record in records]
         for future in pending:
             future.get(timeout=SECONDS)
     finally:

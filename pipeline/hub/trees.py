@@ -2,7 +2,7 @@
 
 Folder `proof/nodes/<node>`: `leaves` (32 bytes a record of `raw.<node>`, by offset), `pin` (the node's public key, as first seen),
 `checkpoint` (a signed note), `request` (what a witness is asked), `cosigned` (the newest that one has signed).
-`proof/sign.key` and `proof/name` are the hub's own; `proof/witnesses` the keys of the witnesses that it trusts, one a line.
+`proof/sign.key`, `proof/digest.key` (by which it knows persons) and `proof/name` are the hub's own; `proof/witnesses` the keys of the witnesses that it trusts, one a line.
 """
 
 import base64
@@ -39,19 +39,26 @@ def signer(folder: Path, name: str | None, default: str, algorithm: int = notes.
 
     BadInput where that can't be a name, NotSetUp where the key is damaged.
     """
-    path, named = folder / "sign.key", folder / "name"
+    named = folder / "name"
     name = name or (named.read_text(encoding="utf-8").strip() if named.exists() else None)
     if name is not None and not notes.NAME.fullmatch(name):
         raise BadInput(f"{name!r} can't sign: give a name without blanks and plus signs, at most 100 letters.")
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace(path, os.urandom(signing.SEED).hex().encode())
-    seed = hexadecimal(path)
-    if len(seed) != signing.SEED:
-        raise NotSetUp(f"The key {path} is damaged; restore it from a backup.")
+    seed = secret(folder, "sign")
     name = name or f"{default}.{signing.public_of(seed).hex()[:8]}"
     replace(named, f"{name}\n".encode())
     return Signer(name, seed, algorithm)
+
+
+def secret(folder: Path, name: str) -> bytes:
+    """Return one of the folder's secrets (32 bytes), made at the first call. NotSetUp where it is damaged."""
+    path = folder / f"{name}.key"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace(path, os.urandom(signing.SEED).hex().encode())
+    found = hexadecimal(path)
+    if len(found) != signing.SEED:
+        raise NotSetUp(f"The key {path} is damaged; restore it from a backup.")
+    return found
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pipeline.node.importers.insecurity_insight import InsecurityInsight
 from pipeline.node.importers.svac import Svac
 from pipeline.node.importers.table import Table
 from pipeline.node.node import Node
-from pipeline.node.record import Recorder, now, today
+from pipeline.node.record import NotRecorded, Recorder, now, today
 from schemas.codes import reasons
 from schemas.codes import sentence as sentence_of_code
 from schemas.errors import BadInput, Quarantines
@@ -92,9 +92,9 @@ def sentence_or_code(code: str, lang: str) -> str:
         return code
 
 
-def not_recorded(code: str, lang: str) -> BadInput:
+def not_recorded(code: str, lang: str) -> NotRecorded:
     """Return the refusal of what a person wants to record, with the reason's sentence."""
-    return BadInput(f"Nothing was recorded: {sentence(code, lang)}")
+    return NotRecorded(code, f"Nothing was recorded: {sentence(code, lang)}")
 
 
 def broken(record: Literal["incident", "pattern"], facts: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from pipeline.node.journal import NO_DIGEST, Entry, Journal
 from pipeline.node.keys import Case
 from pipeline.node.node import Node
 from schemas import seal
+from schemas.errors import BadInput
 from schemas.released import Release, latest
 from schemas.rows import write
 from schemas.wire import single_object
@@ -33,6 +34,14 @@ def now() -> int:
 def today() -> date:
     """Return the day, UTC."""
     return datetime.fromtimestamp(now() / 1000, UTC).date()
+
+
+class NotRecorded(BadInput):
+    """What cannot be recorded; `reason` is the code of the first reason."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Ids:

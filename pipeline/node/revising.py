@@ -4,8 +4,6 @@ An event names the versions that it takes the place of: all newest ones, or thos
 the place of the same version are in conflict, which a later event ends that takes the place of both.
 """
 
-import hashlib
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -14,14 +12,13 @@ from typing import Any
 from pipeline.node import facts, versions
 from pipeline.node.importing import broken, not_recorded, sentence
 from pipeline.node.journal import Journal
+from pipeline.node.known import FUTURE
 from pipeline.node.node import Node
-from pipeline.node.record import Recorder, today
+from pipeline.node.record import NotRecorded, Recorder, today
 from pipeline.node.versions import AMENDED, CHANGES, GIVEN, RETRACTED, VERIFIED, Event, History
-from schemas import consent, lifecycle
+from schemas import consent, decisions, lifecycle
 from schemas.consent import Consent
 from schemas.errors import BadInput
-
-VERIFIER = 8
 
 
 @dataclass(frozen=True)
@@ -46,15 +43,19 @@ class Revised:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person has decided on an incident; numbers of sources and eyewitness are None where they stay."""
+    """What a person has decided on an incident; numbers of sources and eyewitness are None where they stay.
+
+    `by` is who she is, or the digest that a hub gives of her, whose decision of this `decision_id` it is then.
+    """
 
     state: str
     step: str
-    by: str
+    by: str | bytes
     on: date | None = None
     primary: int | None = None
     secondary: int | None = None
     eyewitness: bool | None = None
+    decision_id: bytes | None = None
 
 
 def amend(node: Node, journal: Journal, number: int, changes: Mapping[str, Any], seen: Sequence[int] = ()) -> Revised:
@@ -84,13 +85,15 @@ def verify(node: Node, journal: Journal, number: int, decision: Decision, seen: 
     """
     history = versions.history(node, journal, number)
     replaced = _replaced(history, seen)
-    base, taken = replaced[-1], (decision.step, verifier(node, decision.by))
+    who = decision.by if isinstance(decision.by, bytes) else verifier(node, decision.by)
+    base, taken = replaced[-1], (decision.step, who)
     if reason := lifecycle.refusal(history.chain(base.number), (base.state, decision.state), taken):
         raise not_recorded(reason, node.lang)
     before = base.body["incident"]
     after = {**before, **_examined(decision)}
     _check(node, after)
-    body = {"step": taken[0], "verifier": taken[1], "verified_on": _day(decision.on), "incident": after}
+    body = {"step": decision.step, "verifier": who, "verified_on": _day(decision.on), "incident": after}
+    body["decision"] = decision.decision_id
     changed = {name: after[name] for name in facts.changed(before, after)}
     stated = {"step": decision.step, "verification": decision.state, **changed}
     return _recorded(node, journal, history, replaced, VERIFIED, body, stated)
@@ -149,11 +152,7 @@ def retract(
 
 def verifier(node: Node, who: str) -> bytes:
     """Return the digest by which the node knows a person: keyed, so that it says nothing to who has no key."""
-    name = unicodedata.normalize("NFC", who).casefold().strip()
-    if not name:
-        raise BadInput("Say by --by who examined it: the name does not leave this machine, nor is it kept.")
-    key = node.secret("digest")
-    return hashlib.blake2b(name.encode(), digest_size=VERIFIER, key=key, person=b"tocsin.verifier").digest()
+    return decisions.verifier(node.secret("digest"), who)
 
 
 def listed(numbers: Sequence[int]) -> str:
@@ -203,7 +202,7 @@ def _scopes(replaced: list[Event]) -> list[str]:
 def _day(on: date | None) -> date:
     """Return the day of a decision or consent; one day of slack, since east of Greenwich it begins earlier."""
     if on and on > today() + timedelta(days=1):
-        raise BadInput("The day that you give lies in the future: correct it.")
+        raise NotRecorded(FUTURE, "The day that you give lies in the future: correct it.")
     return on or today()
 
 
@@ -211,7 +210,7 @@ def _check(node: Node, incident: Mapping[str, Any]) -> None:
     """Refuse facts that break a rule: BadInput, a line for each."""
     if against := broken("incident", incident):
         said = "".join(f"\n  {code}  {sentence(code, node.lang)}" for code in against)
-        raise BadInput(f"Nothing was recorded; rules refuse it:{said}")
+        raise NotRecorded(against[0], f"Nothing was recorded; rules refuse it:{said}")
 
 
 def _resolved(history: History, replaced: list[Event]) -> tuple[int, ...]:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pipeline.node import facts, versions
+from pipeline.node import facts, known, versions
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
 from pipeline.node.versions import Envelope, Event, History
 from schemas import lifecycle
 
+BY_HUB = "by the hub"
 State = Literal["current", "in conflict", "no longer shared", "retracted", "withdrawn"]
 
 
@@ -18,7 +19,7 @@ State = Literal["current", "in conflict", "no longer shared", "retracted", "with
 class Line:
     """One event: number, the day it was recorded, what it did, the versions that it follows, and its details.
 
-    `details` are a step and a state, an audience and a day, a service and an outcome, a reason, or the names of fields; none of a case that was
+    `details` are a step and a state (and BY_HUB where the hub had decided), an audience and a day, a service and an outcome, a reason, or the names of fields; none of a case that was
     withdrawn.
     """
 
@@ -32,7 +33,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Story:
-    """The case in hex, the event that reported the incident, its events, the newest versions, and the state now."""
+    """The case in hex, the event that reported the incident, its events, the newest versions, and the state now.
+
+    `not_recorded` are the reasons for which decisions of the hub about it were not recorded.
+    """
 
     node: str
     case_ref: str
@@ -40,6 +44,7 @@ class Story:
     state: State
     newest: tuple[int, ...]
     lines: tuple[Line, ...]
+    not_recorded: tuple[str, ...] = ()
 
 
 def story(node: Node, reader: Reader, number: int) -> Story:
@@ -55,7 +60,12 @@ def story(node: Node, reader: Reader, number: int) -> Story:
     history = versions.history(node, reader, number)
     events = {**history.events, **history.referrals}
     lines = tuple(_line(history, events[number]) for number in sorted(events))
-    return Story(node.code, ref, history.reported.number, _state(history), tuple(history.heads), lines)
+    refused = tuple(
+        one.reason
+        for one in known.read(node).decisions
+        if one.reason and not one.event and one.decision.case_ref == history.case.ref
+    )
+    return Story(node.code, ref, history.reported.number, _state(history), tuple(history.heads), lines, refused)
 
 
 def _state(history: History) -> State:
@@ -79,7 +89,7 @@ def _details(history: History, event: Event) -> tuple[str, ...]:
         before: Mapping[str, Any] = history.events[max(event.follows)].body["incident"]
         return tuple(facts.changed(before, event.body["incident"]))
     if event.kind == versions.VERIFIED:
-        return event.body["step"], event.state
+        return event.body["step"], event.state, *([BY_HUB] if event.body.get("decision") else [])
     if event.kind == versions.GIVEN:
         return event.scope, event.body["given_on"].isoformat()
     if event.kind in versions.REFERRALS:

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice, takewhile
 from typing import Any, TypeVar
 
-from pipeline.node import fates, receipts, sent
+from pipeline.node import deciding, fates, receipts, sent
+from pipeline.node.deciding import Settled
 from pipeline.node.fates import Taken
 from pipeline.node.heads import Heads
 from pipeline.node.journal import Busy, Entry, Lock, Reader
@@ -35,7 +36,7 @@ class Outcome:
     """What was sent and acknowledged: events `first` to `last` (0, 0 for none) and the number of key records.
 
     `again` counts events that the hub had acknowledged before and has lost, or may have; `told` are the pages of fates that
-    were read before.
+    were read before, `decided` is what came of the hub's decisions among them.
     """
 
     events: int
@@ -44,12 +45,13 @@ class Outcome:
     keys: int
     again: int = 0
     told: Taken = field(default_factory=Taken)
+    decided: tuple[Settled, ...] = ()
 
 
 def sync(node: Node, kafka: str, again: bool = False, step: Callable[[int], None] = lambda _: None) -> Outcome:
     """Send all that is safe on the disk and was not acknowledged, or with `again` all; `step` hears of each group.
 
-    Errors: Busy (another sync of this node), NotSetUp (no such topics), Unreachable (within about a minute),
+    What the hub has decided is recorded before, and sent with the rest. Errors: Busy (another sync of this node), NotSetUp (no such topics), Unreachable (within about a minute),
     OlderThanSent (an old copy of the journal was put back).
     """
     lock = Lock(node.folder / "sync.lock", f"Another `tocsin node sync` of {node.code} is running; wait for it.")
@@ -57,8 +59,9 @@ def sync(node: Node, kafka: str, again: bool = False, step: Callable[[int], None
         _settle(node)
         with _broker(kafka, node) as broker:
             sent.check(node, Reader(node.journal).mark.last, broker.receipted.through)
+            decided = deciding.record(node)
             start, more = _start(node, broker.receipted, broker.ends, again)
-            return replace(_send(node, start, broker, step, more), told=broker.told)
+            return replace(_send(node, start, broker, step, more), told=broker.told, decided=decided)
     finally:
         lock.close()
 

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from pipeline.node import fates, sent
+from pipeline.node import known as kept
+from pipeline.node import sent
+from pipeline.node.deciding import Settled
 from pipeline.node.importing import sentence_or_code
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
@@ -50,7 +52,7 @@ class Overview:
 
 def overview(node: Node) -> Overview:
     """Return what became of all numbers that the node has recorded."""
-    known, last = fates.read(node), Reader(node.journal).mark.last
+    known, last = kept.read(node), Reader(node.journal).mark.last
     told = known.fates()
     gone = min(max(sent.read(node).events, max(told, default=0)), last)
     hub = next((read_page(record).hub.name for record in known.pages.values()), "")
@@ -86,6 +88,16 @@ def not_taken(refused: Mapping[str, int], lang: str) -> list[str]:
         say("say.not_taken", lang, count=count, sentence=sentence_or_code(reason, lang))
         for reason, count in sorted(refused.items())
     ]
+
+
+def of_decision(settled: Settled, lang: str) -> str:
+    """Return what came of a decision of the hub."""
+    values = "; ".join(f"{name}={value}" for name, value in settled.set.items())
+    named = {"incident": settled.incident, "event": settled.event, "values": values}
+    if settled.event:
+        return say("say.decided", lang, **named)
+    code = "say.not_recorded" if settled.incident else "say.not_recorded_unknown"
+    return say(code, lang, **named, sentence=sentence_or_code(settled.reason, lang))
 
 
 def line(first: int, last: int, fate: Fate) -> dict[str, Any]:

@@ -120,6 +120,11 @@ def envelopes(node: Node, reader: Reader, number: int) -> list[Envelope]:
             f"Event {number} of {node.code} is about no case, or there is none of that number: `tocsin node status` "
             "says which numbers there are."
         )
+    return of_case(reader, ref)
+
+
+def of_case(reader: Reader, ref: bytes) -> list[Envelope]:
+    """Return all events of a case by its reference, in their order."""
     near = (read_row(*unframe(entry.envelope)) for entry in reader.read() if ref in entry.envelope)
     return [envelope for envelope in near if envelope["case_ref"] == ref]
 

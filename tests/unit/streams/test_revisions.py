@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.released import latest, releases
 from streams import lives
 from streams.partition import partition_of
+from tests.unit.streams import raw
 from tests.unit.streams.raw import (
     INCIDENT,
     NODE,
@@ -219,6 +221,17 @@ def test_three_steps_by_three_persons():
     values += [verification(3, 1, [2], step="technical", verifier=2)]
     values += [verification(4, 1, [3], step="task_force", verifier=3)]
     assert of_last(values) == ([(4, True)], [(3, "verified")], {"revised": 1})
+
+
+def test_a_step_of_the_hub_counts_as_one_of_the_node_and_so_does_one_of_an_older_node(monkeypatch):
+    of_the_hub = verification(3, 1, [2], step="technical", verifier=2, decision=b"d" * 16)
+    [older] = [one for one in releases() if (one.name, one.version) == ("IncidentVerified", 1)]
+    monkeypatch.setattr(raw, "latest", lambda name: older if name == older.name else latest(name))
+    values = [incident(1), verification(2, 1, [1]), of_the_hub]
+    assert of_last(values) == ([(3, True)], [(2, "verified")], {"revised": 1})
+    values += [verification(4, 1, [3], step="task_force", verifier=3)]
+    assert of_last(values) == ([(4, True)], [(3, "verified")], {"revised": 1})
+    assert reasons([*values[:-1], verification(4, 1, [3], step="task_force", verifier=2)]) == ["revision.same_verifier"]
 
 
 def test_a_correction_has_to_be_examined_anew():

@@ -9,6 +9,7 @@ from pipeline.hub.shared import Unreadable
 from pipeline.hub.telling import Teller
 from pipeline.log import Entry
 from schemas import rows
+from schemas.decisions import Decided
 from schemas.errors import BadInput, NotSetUp
 from schemas.fates import PAGE, read_page, unpack
 from schemas.lock import lock
@@ -41,8 +42,7 @@ class Cluster:
         raw += values
         self.state, outcome = step(self.state, list(values), start)
         for output in outcome.outputs:
-            if output.topic == "quarantine":
-                self.values["quarantine"] += map(output.values.item, range(len(output.values)))
+            self.put_out(output)
         row = {
             "stage": "refine",
             "lane": f"raw.{NODE}-0",
@@ -51,6 +51,10 @@ class Cluster:
             "counts": dict(outcome.counts),
         }
         self.put("ledger.refine", "BatchCommitted", row | {"suite": outcome.suite, "delta": lock(KEY, outcome.delta)})
+
+    def put_out(self, output):
+        if output.topic == "quarantine":
+            self.values["quarantine"] += map(output.values.item, range(len(output.values)))
 
     def put(self, topic, name, row):
         known = {field["name"] for field in latest(name).schema["fields"]}
@@ -166,10 +170,23 @@ def test_what_quarantine_says_of_other_topics_is_nothing_of_a_nodes(cluster, by)
 def test_a_file_holds_all_pages_of_a_node(cluster, by, tmp_path):
     cluster.come(*(pattern(number) for number in range(1, PAGE + 2)))
     told = tell(by)
-    telling.write(tmp_path / "some.fates", told)
+    telling.write(tmp_path / "some.fates", told.records.values())
     assert [read_page(record).first for record in unpack((tmp_path / "some.fates").read_bytes())] == [1, 1_001]
     with pytest.raises(BadInput, match="give another file"):
-        telling.write(tmp_path / "nowhere" / "some.fates", told)
+        telling.write(tmp_path / "nowhere" / "some.fates", told.records.values())
+
+
+def test_what_was_decided_and_sent_is_told_for_a_file_too(cluster, by, tmp_path):
+    cluster.come(pattern(1))
+    other = trees.signer(tmp_path / "other", None, "tocsin.hub")
+
+    def given(signer, node=NODE):
+        return Decided(node, signer.key, bytes(16), bytes(16), bytes(8), b"sealed").sign(signer.seed)
+
+    mine = given(by)
+    cluster.values[f"fates.{NODE}"] += [mine, given(other), given(by, "OTHER"), changed(mine), mine]
+    told = tell(by)
+    assert (told.decisions, told.changed) == ((mine,), (1,))
 
 
 def test_a_cluster_without_a_nodes_topic_is_told_before_anything_is_done(cluster):
