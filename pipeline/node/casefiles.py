@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.node import versions
+from pipeline.node import envelopes, versions
 from pipeline.node.entries import Damaged
+from pipeline.node.envelopes import Envelope
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
-from pipeline.node.versions import Envelope, History
+from pipeline.node.versions import History
 from schemas.errors import BadInput, NotSetUp, Quarantines
 from schemas.rows import read as read_row
 from schemas.wire import unframe
@@ -44,7 +45,7 @@ def every(node: Node, reader: Reader, step: Callable[[str], None] = lambda _: No
 def _filed(node: Node, values: Mapping[bytes, bytes], found: list[Envelope], refusals: frozenset[int]) -> CaseFile:
     """Return one case; without a key where it does not open."""
     ref, number = found[0]["case_ref"], found[0]["sequence"]
-    if event := versions.withdrawn(found):
+    if event := envelopes.withdrawn(found):
         return CaseFile(ref, number, tuple(found), withdrawn=event)
     try:
         case = versions.case_of(node, values, ref, number)

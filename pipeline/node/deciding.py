@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.node import known, revising, sent, versions
+from pipeline.node import envelopes, known, revising, sent, versions
 from pipeline.node.entries import Damaged
+from pipeline.node.handover import owning
+from pipeline.node.handover.deeds import NotEntrusted
 from pipeline.node.journal import Busy, Journal
 from pipeline.node.known import DAMAGED, NEWER, Kept
 from pipeline.node.node import Node
@@ -49,6 +51,8 @@ def record(node: Node) -> tuple[Settled, ...]:
     except Busy:
         return (Settled(reason=BUSY),)
     with journal:
+        if (stands := owning.standing(node.folder, journal)) and stands.role == "left":
+            return ()  # its successor is told, too
         return tuple(_recorded(node, journal, one) for one in _open(node))
 
 
@@ -101,11 +105,13 @@ def _as_of_here(body: Mapping[str, Any], decision_id: bytes) -> Decision:
 
 def _opened(node: Node, journal: Journal, decision: Decided) -> tuple[History, dict[str, Any]]:
     """Return the history of the incident that a decision is about, and what was decided. Quarantines with the reason."""
-    found = versions.of_case(journal, decision.case_ref)
+    found = envelopes.of_case(journal, decision.case_ref)
     if not found:
         raise Quarantines("decision.unknown_case")
     try:
         history = versions.history(node, journal, found[0]["sequence"])
+    except NotEntrusted as error:
+        raise Quarantines(known.NOT_ENTRUSTED) from error
     except BadInput as error:
         raise Quarantines("decision.withdrawn") from error  # or its key is destroyed, and no event says so yet
     except Damaged as error:

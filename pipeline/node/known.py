@@ -16,7 +16,9 @@ from schemas.decisions import Decided, read_decision
 from schemas.fates import BadFates, Fate, read_page
 
 NEWER, FUTURE, DAMAGED = "fates.malformed", "decision.day", "decision.damaged"
-AGAIN = ("", NEWER, FUTURE, DAMAGED)  # nothing was tried, or it may do when tocsin, the clock or the folder is mended
+NOT_ENTRUSTED = "decision.not_entrusted"
+AGAIN = ("", NEWER, FUTURE, DAMAGED, NOT_ENTRUSTED)
+"""Reasons for which a decision stays open: it may do when tocsin, the clock or the folder is mended, or a survivor consents."""
 
 
 @dataclass(frozen=True)

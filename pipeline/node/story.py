@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pipeline.node import facts, known, versions
+from pipeline.node import envelopes, facts, known, versions
+from pipeline.node.envelopes import Envelope
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
-from pipeline.node.versions import Envelope, Event, History
+from pipeline.node.versions import Event, History
 from schemas import lifecycle
 
 BY_HUB = "by the hub"
@@ -52,9 +53,9 @@ def story(node: Node, reader: Reader, number: int) -> Story:
 
     BadInput where the event is about no incident.
     """
-    found = versions.envelopes(node, reader, number)
+    found = envelopes.of_event(node, reader, number)
     ref = found[0]["case_ref"].hex()
-    if versions.withdrawn(found):
+    if envelopes.withdrawn(found):
         lines = tuple(Line(each["sequence"], _day_of_id(each), _change(each["kind"])) for each in found)
         return Story(node.code, ref, found[0]["sequence"], "withdrawn", (), lines)
     history = versions.history(node, reader, number)

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pipeline.node import keys, receipts
+from pipeline.node import envelopes, keys, receipts
 from pipeline.node.entries import Damaged
+from pipeline.node.envelopes import WITHDRAWN, Envelope
 from pipeline.node.handover import deeds
+from pipeline.node.handover.deeds import NotEntrusted
 from pipeline.node.journal import Reader
 from pipeline.node.keys import Case
 from pipeline.node.node import Node
@@ -19,10 +21,9 @@ from schemas import lifecycle, seal
 from schemas.errors import BadInput, NotSetUp, Quarantines
 from schemas.released import by_fingerprint
 from schemas.rows import read as read_row
-from schemas.wire import unframe
 
 REPORTED, AMENDED, VERIFIED, RETRACTED = "IncidentReported", "IncidentAmended", "IncidentVerified", "IncidentRetracted"
-GIVEN, WITHDRAWN = "ConsentGiven", "ConsentWithdrawn"
+GIVEN = "ConsentGiven"
 REFERRED, FOLLOWED_UP = "ReferralMade", "ReferralFollowedUp"
 VERSIONS, REFERRALS = frozenset({REPORTED, AMENDED, VERIFIED, GIVEN}), frozenset({REFERRED, FOLLOWED_UP})
 CHANGES: Mapping[str, str] = {
@@ -37,8 +38,6 @@ CHANGES: Mapping[str, str] = {
 }
 """What an event did to its incident, by its kind."""
 ANOTHER = "envelope.sequence"  # another event has the number, or none can have it: this one may come yet
-
-Envelope = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -111,36 +110,13 @@ class History:
         return [event for number, event in self.events.items() if number not in self.refused]
 
 
-def envelopes(node: Node, reader: Reader, number: int) -> list[Envelope]:
-    """Return all events of the case that an event is about, in their order; BadInput where it is about none."""
-    named = next(reader.read(number), None) if number <= reader.mark.last else None
-    ref = read_row(*unframe(named.envelope))["case_ref"] if named else None
-    if ref is None:
-        raise BadInput(
-            f"Event {number} of {node.code} is about no case, or there is none of that number: `tocsin node status` "
-            "says which numbers there are."
-        )
-    return of_case(reader, ref)
-
-
-def of_case(reader: Reader, ref: bytes) -> list[Envelope]:
-    """Return all events of a case by its reference, in their order."""
-    near = (read_row(*unframe(entry.envelope)) for entry in reader.read() if ref in entry.envelope)
-    return [envelope for envelope in near if envelope["case_ref"] == ref]
-
-
-def withdrawn(found: list[Envelope]) -> int:
-    """Return the number of the event that withdrew a case, 0 where none did."""
-    return next((envelope["sequence"] for envelope in found if envelope["kind"] == WITHDRAWN), 0)
-
-
 def history(node: Node, reader: Reader, number: int) -> History:
     """Return what became of the incident of an event: the one that reported it, changed it, or is about a referral.
 
     BadInput where there is none, or where its case was withdrawn; Damaged where the node's folder does not open it.
     """
-    found = envelopes(node, reader, number)
-    if event := withdrawn(found):
+    found = envelopes.of_event(node, reader, number)
+    if event := envelopes.withdrawn(found):
         raise BadInput(f"The case of event {number} was withdrawn by event {event}: nothing of it can be opened.")
     values = {key: value for _, key, value in reader.key_records()}
     case = case_of(node, values, found[0]["case_ref"], number)
@@ -185,10 +161,10 @@ def case_of(node: Node, values: Mapping[bytes, bytes], ref: bytes, number: int) 
         if (paper := deeds.paper(node.folder)) is None:
             raise
         if not deeds.signs_with(node.folder):
-            raise BadInput(
+            raise NotEntrusted(
                 f"{node.code} was handed over to {paper.successor}, and your keys are destroyed: nothing opens here."
             ) from None
-        raise BadInput(
+        raise NotEntrusted(
             f"The case of event {number} was handed over, and its survivor has not consented anew: ask the hub for its key "
             f"by `tocsin node handover ask --event {number}`, or take the case back by `tocsin node withdraw`."
         ) from None

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from pipeline.node.envelopes import WITHDRAWN
 from pipeline.node.importers.base import Importer, Reject, Row, read
 from pipeline.node.importers.table import Table
 from pipeline.node.importing import digests
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.node import Node
 from pipeline.node.record import Recorder
-from pipeline.node.versions import REFERRALS, REPORTED, VERSIONS, WITHDRAWN
+from pipeline.node.versions import REFERRALS, REPORTED, VERSIONS
 from schemas.errors import BadInput
 from schemas.rows import read as read_row
 from schemas.wire import unframe

@@ -3,10 +3,15 @@
 from pathlib import Path
 
 from pipeline.files import hexadecimal
+from schemas.errors import BadInput
 from schemas.handover import Deed, deed
 from schemas.signing import SEED, public_of
 
 PAPER = "deed"
+
+
+class NotEntrusted(BadInput):
+    """A case of a node that was handed over, which this folder's team cannot open, or not yet."""
 
 
 def taken_over(folder: Path) -> Deed | None:

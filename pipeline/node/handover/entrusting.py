@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from pipeline.files import hexadecimal
-from pipeline.node import casefiles, keys, versions
+from pipeline.node import casefiles, envelopes, keys, versions
 from pipeline.node.casefiles import CaseFile
 from pipeline.node.handover import deeds
 from pipeline.node.handover.succeeding import BOX
@@ -65,7 +65,7 @@ def ask(node: Node, reader: Reader, numbers: Collection[int], on: date | None, s
         raise BadInput(f"{node.code} was not taken over: its cases are its own.")
     if on and on > today():
         raise BadInput("The day of a consent can't lie in the future: correct it.")
-    wanted = {number: versions.envelopes(node, reader, number)[0]["case_ref"] for number in sorted(numbers)}
+    wanted = {number: envelopes.of_event(node, reader, number)[0]["case_ref"] for number in sorted(numbers)}
     cases = {case.ref: case for case in casefiles.every(node, reader, step)}
     for number, ref in wanted.items():
         _check_asked(number, cases[ref], deed)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.node import casefiles, fates, receipts, sent, versions
+from pipeline.node import casefiles, known, receipts, sent, versions
 from pipeline.node.casefiles import CaseFile
 from pipeline.node.handover import deeds
 from pipeline.node.journal import Reader
@@ -61,8 +61,8 @@ def rehearse(node: Node, reader: Reader, step: Callable[[int], None] = lambda _:
     for case in casefiles.every(node, reader, heard):
         _count(found, gathered, case)
     found.counts["events"], found.counts["patterns"] = last, kinds["PatternObserved"]
-    known, refused = fates.read(node).fates(), versions.refused(node)
-    waiting = (number for number, fate in known.items() if fate.fate == "waiting")
+    told, refused = known.read(node).fates(), versions.refused(node)
+    waiting = (number for number, fate in told.items() if fate.fate == "waiting")
     settled = receipts.read(node)
     unsettled = [*range(settled.through + 1, last + 1)]
     lines: list[tuple[Weight, str, Iterable[int]]] = [

@@ -7,8 +7,8 @@ from datetime import date, timedelta
 import pytest
 
 from pipeline.hub.proof import Evidence, examine
+from pipeline.node import envelopes, referring, revising, versions, withdrawing
 from pipeline.node import node as nodes
-from pipeline.node import referring, revising, versions, withdrawing
 from pipeline.node import sync as syncing
 from pipeline.node.entries import MAGIC
 from pipeline.node.handover import entrusting, leaving, owning, rehearsing, succeeding
@@ -258,7 +258,7 @@ def test_a_key_that_was_taken_is_sent_wrapped_for_the_new_team(handing):
     again = handing.entrusted(handing.ask(2), send(new, log))
     assert again.given == 1
     values = {key: value for _, key, value in Reader(new.journal).key_records()}
-    ref = versions.envelopes(new, Reader(new.journal), 1)[0]["case_ref"]
+    ref = envelopes.of_event(new, Reader(new.journal), 1)[0]["case_ref"]
     assert read(*unframe(values[ref]))["epoch"] == new.epoch == handing.old.epoch + 1
 
 
