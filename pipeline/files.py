@@ -24,6 +24,18 @@ def replace(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def destroy(path: Path) -> None:
+    """Overwrite a file where it lies on the disk, then delete it, each durably; nothing where there is none."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
+    sync_folder(path.parent)
+
+
 def hexadecimal(path: Path) -> bytes:
     """Return the bytes that a file of a key holds in hexadecimal; nothing where it is missing or damaged."""
     try:

@@ -2,15 +2,17 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.files import replace
+from pipeline.files import hexadecimal, replace
 from schemas import seal
 from schemas.errors import NotSetUp
 from schemas.places import regions
 
 LEDGER_KEY = "ledger.key"
+FORMER = "former"
+"""A region's private key of before, kept until all is sealed for the new one."""
 
 
 def ensure_keys(data: Path) -> None:
@@ -53,6 +55,32 @@ def region_keys(data: Path, name: str) -> Mapping[str, bytes]:
             raise NotSetUp(f"The keys of region {region.code} are missing in {path.parent}; run `tocsin up` first.")
         found[region.code] = bytes.fromhex(path.read_text().strip())
     return found
+
+
+class PrivateKeys(Mapping[str, Sequence[bytes]]):
+    """The private keys of every region by its code, read anew each time: a region may renew its key while a worker runs.
+
+    The one that is in force comes first, then the former one, where what was sealed for that may still be read.
+    NotSetUp where a region has none.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._data, self._codes = data, tuple(region_keys(data, "private"))
+
+    def __getitem__(self, region: str) -> Sequence[bytes]:
+        """Return the region's keys of 32 bytes; KeyError where there is no such region."""
+        if region not in self._codes:
+            raise KeyError(region)
+        folder = self._data / "regions" / region
+        return [key for name in ("private", FORMER) if (key := hexadecimal(folder / f"{name}.key"))]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the codes of the regions."""
+        return iter(self._codes)
+
+    def __len__(self) -> int:
+        """Return the number of regions."""
+        return len(self._codes)
 
 
 def endpoint(data: Path, field: str) -> str:

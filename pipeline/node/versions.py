@@ -14,7 +14,7 @@ from pipeline.node.journal import Reader
 from pipeline.node.keys import Case
 from pipeline.node.node import Node
 from schemas import lifecycle, seal
-from schemas.errors import BadInput, Quarantines
+from schemas.errors import BadInput, NotSetUp, Quarantines
 from schemas.released import by_fingerprint
 from schemas.rows import read as read_row
 from schemas.wire import unframe
@@ -135,7 +135,10 @@ def history(node: Node, reader: Reader, number: int) -> History:
     found = envelopes(node, reader, number)
     if event := withdrawn(found):
         raise BadInput(f"The case of event {number} was withdrawn by event {event}: nothing of it can be opened.")
-    case = _case(node, reader, found[0]["case_ref"], number)
+    try:
+        case = _case(node, reader, found[0]["case_ref"], number)
+    except NotSetUp:  # the epoch of its key has ended while it was read
+        case = _case(node, reader, found[0]["case_ref"], number)
     try:
         kinds = VERSIONS | REFERRALS | {RETRACTED}
         opened = [_opened(case, envelope) for envelope in found if envelope["kind"] in kinds]
