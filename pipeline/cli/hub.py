@@ -8,6 +8,7 @@ import click
 
 from pipeline.cli.fates import fates
 from pipeline.cli.proofs import bundle, checkpoint, cosigned
+from pipeline.cli.regionkeys import renew
 from pipeline.settings import data_folder
 
 SHOWN = 12  # rows of the table of counts that are printed; --json has all
@@ -18,7 +19,7 @@ def hub() -> None:
     """See what a regional hub knows."""
 
 
-for command in (checkpoint, cosigned, bundle, fates):
+for command in (checkpoint, cosigned, bundle, fates, renew):
     hub.add_command(command)
 
 

@@ -11,6 +11,7 @@ import click
 
 from pipeline.cli.options import DATA, JSON, NODE, agreed
 from pipeline.cli.referrals import refer
+from pipeline.cli.renewing import renew
 from pipeline.cli.revisions import amend, case, grant, retract, verify
 from pipeline.cli.told import fates, say_taken
 from pipeline.settings import default_data
@@ -35,10 +36,10 @@ class Part(click.ParamType):
 
 @click.group()
 def node() -> None:
-    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, case, status, sync, fates."""
+    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, renew, case, status, sync, fates."""
 
 
-for command in (amend, verify, grant, refer, retract, case, fates):
+for command in (amend, verify, grant, refer, retract, case, fates, renew):
     node.add_command(command)
 
 
