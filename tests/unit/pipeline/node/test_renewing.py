@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 from contextlib import contextmanager
+from itertools import count
 
 import pytest
 
@@ -48,6 +49,19 @@ def crashing(patch, turn, after):
         for name in DURABLE:
             here.setattr(os, name, stopped(getattr(os, name)))
         yield
+
+
+def cuts(patch, after, fresh, act):
+    """Yield what `fresh` makes, when `act` on it was cut before or after each durable step in its turn."""
+    for turn in count():
+        made = fresh(turn)
+        try:
+            with crashing(patch, turn, after):
+                act(made)
+        except Crash:
+            yield made
+        else:
+            return
 
 
 def record(node, count=1):
@@ -161,41 +175,18 @@ def test_what_is_sent_says_the_same_from_its_beginning_and_as_it_came(filled, pa
     assert live.opens() == again.opens() == compacted.opens() == set(refs(filled)) - {refs(filled)[1]}
 
 
-def durable_steps(node, public, tmp_path, monkeypatch):
-    """Count the durable steps of one renewal, on a copy."""
-    shutil.copytree(node.folder, tmp_path / "copy")
-    counted = 0
-
-    def counting(real):
-        def step(*arguments, **named):
-            nonlocal counted
-            counted += 1
-            return real(*arguments, **named)
-
-        return step
-
-    with monkeypatch.context() as here:
-        for name in DURABLE:
-            here.setattr(os, name, counting(getattr(os, name)))
-        renew(nodes.load(tmp_path / "copy"), public)
-    return counted
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_at_any_durable_step_each_case_opens_and_a_second_run_ends_it(
     filled, pair, tmp_path, monkeypatch, after
 ):
     monkeypatch.setattr(renewing, "GROUP", 3)
-    living, steps = set(refs(filled)) - {refs(filled)[1]}, durable_steps(filled, pair[0], tmp_path, monkeypatch)
-    assert steps > 20
-    old, before = filled.secret("epoch-1"), sent(filled)
-    for turn in range(steps):
-        folder = tmp_path / f"at-{turn}"
-        shutil.copytree(filled.folder, folder)
-        node = nodes.load(folder)
-        at = Reader(node.journal).mark.keys
-        with pytest.raises(Crash), crashing(monkeypatch, turn, after):
-            renew(node, pair[0])
+    living, old, before = set(refs(filled)) - {refs(filled)[1]}, filled.secret("epoch-1"), sent(filled)
+    at, steps = Reader(filled.journal).mark.keys, 0
+
+    def fresh(turn):
+        return nodes.load(shutil.copytree(filled.folder, tmp_path / f"at-{turn}"))
+
+    for node in cuts(monkeypatch, after, fresh, lambda node: renew(node, pair[0])):
         assert readable(node) == {1, 3, 4, 5}
         hub = hub_of(before, pair[1])
         for one in sent(node, at):
@@ -204,14 +195,16 @@ def test_killed_at_any_durable_step_each_case_opens_and_a_second_run_ends_it(
         for one in sent(node):  # a hub that is told all again opens each case in between, too
             hub.tell(one)
             assert hub.opens() == living
-        [new] = record(node) and refs(node)[-1:]
-        assert hub_of(sent(node), pair[1]).opens() == {*living, new}
+        record(node)
+        assert hub_of(sent(node), pair[1]).opens() == {*living, refs(node)[-1]}
         done = renew(node, pair[0])
         assert done.cases == 5
         assert readable(node) == {1, 3, 4, 5, 7}
-        assert hub_of(sent(node), pair[1]).opens() == {*living, new}
-        assert old.hex().encode() not in b"".join(path.read_bytes() for path in folder.rglob("*.key*"))
-        assert [path.name for path in folder.glob("epoch-*.key")] == [f"epoch-{done.epoch}.key"]
+        assert hub_of(sent(node), pair[1]).opens() == {*living, refs(node)[-1]}
+        assert old.hex().encode() not in b"".join(path.read_bytes() for path in node.folder.rglob("*.key*"))
+        assert [path.name for path in node.folder.glob("epoch-*.key")] == [f"epoch-{done.epoch}.key"]
+        steps += 1
+    assert steps > 20
 
 
 def opened_by(records, secrets, privates):
