@@ -13,10 +13,10 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.files import destroy, hexadecimal, replace
-from pipeline.node import keys
+from pipeline.node import epochs, keys, sent
 from pipeline.node.entries import Damaged, NotWritten
 from pipeline.node.journal import Journal, Reader
-from pipeline.node.keys import EPOCH, Case
+from pipeline.node.keys import Case
 from pipeline.node.node import Node, load
 from schemas import seal
 from schemas.errors import BadInput, Quarantines
@@ -51,11 +51,14 @@ def renew(node: Node, journal: Journal, public: bytes, step: Callable[[int], Non
             f"The region {node.region} has renewed this public key, and {node.code} has used a newer one; nothing was changed. "
             "Ask the hub for its public.key as it is now, and give that by --region-key."
         )
-    cases, known, secrets = _cases(journal), _epochs(journal), _secrets(node.folder)
+    cases, known, secrets = _cases(journal), epochs.known(journal), _secrets(node.folder)
+    ahead = sent.read(node).epoch  # one that a newer copy of this folder has begun
     with _writing(node):
-        epoch = max({node.epoch, *known, *secrets}) + 1
+        epoch = max({node.epoch, ahead, *known, *secrets}) + 1
         secret = _begin(node, journal, epoch, public)
         kept = _wrap(journal, cases, secrets, (epoch, secret), step)
+        if ahead and not kept:
+            known.setdefault(ahead, True)
         ended = sorted({*known, *secrets} - kept.keys())
         journal.append((), [keys.end_of_epoch(number) for number in ended if known.get(number)])
         journal.forget()
@@ -105,12 +108,6 @@ def _cases(journal: Reader) -> dict[bytes, tuple[int, bytes]]:
             f"{journal.keys_file.path} holds a record that is no case's key; nothing was changed. "
             "Restore the newest backup of the node's folder."
         ) from error
-
-
-def _epochs(journal: Reader) -> dict[int, bool]:
-    """Return the numbers of all epochs that the journal knows, each with whether it goes on."""
-    found = {key.removeprefix(EPOCH): bool(value) for _, key, value in journal.key_records() if key.startswith(EPOCH)}
-    return {int(number): lives for number, lives in found.items() if number.isdigit()}
 
 
 def _secrets(folder: Path) -> dict[int, bytes]:

@@ -129,6 +129,7 @@ def test_killed_at_any_durable_step_what_was_sealed_is_read_and_a_second_run_end
         assert opens(home, epoch(public(cut)))
         begin(cut)
         assert private(cut, "former") == first != private(cut)
+        assert seal.open_epoch(private(cut), seal.seal_epoch(public(cut), SECRET)) == SECRET
         assert opens(home, before)
         assert opens(home, epoch(public(cut)))
         steps += 1
@@ -159,6 +160,7 @@ def test_what_is_waited_for_are_epochs_of_the_region_that_go_on_and_open_by_the_
     log["MONUSCO"] = [epoch(old), epoch(old, number=2), keys.end_of_epoch(1)]
     log["UNMISS"] = [epoch(old), (b"epoch:3", b"nonsense"), (b"c" * 16, b"")]
     log["MINUSMA"] = [epoch(elsewhere, region=OTHER), epoch(seal.region_pair()[0], number=4)]
+    log["MINUSMA"] += [epoch(old, region=OTHER, number=5)]
     begin(pair)
     assert [(one.node, one.epoch) for one in pair.waiting("kafka")] == [("MONUSCO", 2), ("UNMISS", 1)]
     assert all(one.secret == SECRET for one in pair.waiting("kafka"))
