@@ -57,10 +57,11 @@ def renew(node: Node, journal: Journal, public: bytes, step: Callable[[int], Non
         epoch = max({node.epoch, ahead, *known, *secrets}) + 1
         secret = _begin(node, journal, epoch, public)
         kept = _wrap(journal, cases, secrets, (epoch, secret), step)
-        if ahead and not kept:
-            known.setdefault(ahead, True)
-        ended = sorted({*known, *secrets} - kept.keys())
-        journal.append((), [keys.end_of_epoch(number) for number in ended if known.get(number)])
+        living = {number for number, lives in known.items() if lives}
+        if ahead and ahead not in known and not kept:
+            living.add(ahead)
+        ended = sorted((living | secrets.keys()) - kept.keys())
+        journal.append((), [keys.end_of_epoch(number) for number in ended if number in living])
         journal.forget()
         for number in ended:
             destroy(_path(node.folder, number))

@@ -71,6 +71,7 @@ def test_commands_are_shown():
         "retract",
         "case",
         "withdraw",
+        "renew",
         "sync",
         "status",
         "fates",
