@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.files import hexadecimal, replace
+from pipeline.files import replace
 from schemas import seal
 from schemas.errors import NotSetUp
 from schemas.places import regions
@@ -68,11 +68,20 @@ class PrivateKeys(Mapping[str, Sequence[bytes]]):
         self._data, self._codes = data, tuple(region_keys(data, "private"))
 
     def __getitem__(self, region: str) -> Sequence[bytes]:
-        """Return the region's keys of 32 bytes; KeyError where there is no such region."""
+        """Return the region's keys of 32 bytes; KeyError where there is no such region, NotSetUp where they can't be read."""
         if region not in self._codes:
             raise KeyError(region)
         folder = self._data / "regions" / region
-        return [key for name in ("private", FORMER) if (key := hexadecimal(folder / f"{name}.key"))]
+        try:
+            return [bytes.fromhex((folder / "private.key").read_text()), *self._former(folder / f"{FORMER}.key")]
+        except (OSError, ValueError) as error:
+            raise NotSetUp(f"The private key in {folder} can't be read ({error}); restore it from a backup.") from error
+
+    def _former(self, path: Path) -> list[bytes]:
+        try:
+            return [bytes.fromhex(path.read_text())]
+        except (FileNotFoundError, ValueError):  # it holds no key any more when it is destroyed
+            return []
 
     def __iter__(self) -> Iterator[str]:
         """Yield the codes of the regions."""

@@ -14,6 +14,7 @@ from pipeline.keyrings import PrivateKeys, ensure_keys, region_keys
 from pipeline.node import keys
 from schemas import seal
 from schemas.columns import Blob
+from schemas.errors import NotSetUp
 from schemas.nodekeys import NodeKeys
 from tests.unit.pipeline.node.test_renewing import Crash, cuts
 
@@ -233,6 +234,18 @@ def test_instead_of_a_node_that_is_closed_the_hub_seals_its_epochs(data, pair, l
     assert run("--instead-of", "UNMISS") == {REGION: {}}
     assert opens(data, *log["MINUSMA"])
     assert len(log["MINUSMA"]) == 2
+
+
+@pytest.mark.parametrize("name", ["private", "former"])
+def test_a_key_that_cannot_be_read_now_stops_a_worker_and_forgets_no_case(data, pair, name):
+    begin(pair)
+    path, privates = pair.folder / f"{name}.key", PrivateKeys(data)
+    path.unlink()
+    path.mkdir()
+    key, value = epoch(public(pair))
+    worker = NodeKeys(privates)
+    with pytest.raises(NotSetUp, match="can't be read"):
+        worker.read(Blob.of([key]), Blob.of([value]))
 
 
 def test_a_region_that_names_no_folder_of_keys_is_another_region(data):
