@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline import observe
 from pipeline.keyfeed import KeyFeed
-from pipeline.keyrings import endpoint, ledger_key, region_keys
+from pipeline.keyrings import PrivateKeys, endpoint, ledger_key, region_keys
 from pipeline.log import topics
 from pipeline.partitions import check as check_partitions
 from pipeline.receipts import worker as receipts
@@ -57,7 +57,7 @@ def run_worker(
 
 
 def _refine(name: str, data: Path) -> WorkerSettings:
-    kafka, privates, key = endpoint(data, "kafka"), region_keys(data, "private"), ledger_key(data)
+    kafka, privates, key = endpoint(data, "kafka"), PrivateKeys(data), ledger_key(data)
 
     def lane(topic: str, partition: int, membership: Membership) -> Lane:
         node = topic.removeprefix("raw.")

@@ -25,7 +25,9 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def destroy(path: Path) -> None:
-    """Overwrite a file with zeros and take it away, durably; what a disk keeps of it beside, nobody can say."""
+    """Overwrite a file where it lies on the disk, then delete it, each durably; nothing where there is none."""
+    if not path.exists():
+        return
     with path.open("r+b") as file:
         file.write(bytes(path.stat().st_size))
         file.flush()

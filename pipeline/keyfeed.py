@@ -1,6 +1,6 @@
 """The keys of one node's cases, read from `keys.<node>` and kept up to date before each batch of refine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipeline import observe
 from schemas.columns import Blob
@@ -17,7 +17,7 @@ class KeyFeed(Keyring):
     So after `refresh` every key of a batch that was fetched before is there, or was forgotten.
     """
 
-    def __init__(self, broker: Broker, node: str, privates: Mapping[str, bytes]) -> None:
+    def __init__(self, broker: Broker, node: str, privates: Mapping[str, Sequence[bytes]]) -> None:
         super().__init__()
         self._broker, self._place, self._position = broker, (f"keys.{node}", 0), 0
         self._node_keys = NodeKeys(privates, self)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.files import replace
@@ -11,6 +11,8 @@ from schemas.errors import NotSetUp
 from schemas.places import regions
 
 LEDGER_KEY = "ledger.key"
+FORMER = "former"
+"""A region's private key of before, kept until all is sealed for the new one."""
 
 
 def ensure_keys(data: Path) -> None:
@@ -53,6 +55,41 @@ def region_keys(data: Path, name: str) -> Mapping[str, bytes]:
             raise NotSetUp(f"The keys of region {region.code} are missing in {path.parent}; run `tocsin up` first.")
         found[region.code] = bytes.fromhex(path.read_text().strip())
     return found
+
+
+class PrivateKeys(Mapping[str, Sequence[bytes]]):
+    """The private keys of every region by its code, read anew each time: a region may renew its key while a worker runs.
+
+    The one that is in force comes first, then the former one, where what was sealed for that may still be read.
+    NotSetUp where a region has none.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._data, self._codes = data, tuple(region_keys(data, "private"))
+
+    def __getitem__(self, region: str) -> Sequence[bytes]:
+        """Return the region's keys of 32 bytes; KeyError where there is no such region, NotSetUp where they can't be read."""
+        if region not in self._codes:
+            raise KeyError(region)
+        folder = self._data / "regions" / region
+        try:
+            return [bytes.fromhex((folder / "private.key").read_text()), *self._former(folder / f"{FORMER}.key")]
+        except (OSError, ValueError) as error:
+            raise NotSetUp(f"The private key in {folder} can't be read ({error}); restore it from a backup.") from error
+
+    def _former(self, path: Path) -> list[bytes]:
+        try:
+            return [bytes.fromhex(path.read_text())]
+        except (FileNotFoundError, ValueError):  # it holds no key any more when it is destroyed
+            return []
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the codes of the regions."""
+        return iter(self._codes)
+
+    def __len__(self) -> int:
+        """Return the number of regions."""
+        return len(self._codes)
 
 
 def endpoint(data: Path, field: str) -> str:

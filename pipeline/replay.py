@@ -50,7 +50,7 @@ class Replay:
     """
 
     kafka: str
-    privates: Mapping[str, bytes]
+    privates: Mapping[str, Sequence[bytes]]
     secrets: Mapping[str, bytes]
     region: str
     sink: Sink

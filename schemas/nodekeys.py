@@ -5,7 +5,8 @@ following it live. A tombstone on a case forgets the case; a tombstone on an epo
 wrapped anew. Nothing here is ever written to a disk.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
@@ -25,13 +26,15 @@ Refused = list[tuple[bytes, str]]
 
 
 class NodeKeys:
-    """One node's keys as a region's worker sees them; `privates`: region's code to its private key (32 bytes).
+    """One node's keys as a region's worker sees them; `privates`: region's code to its private keys (32 bytes each).
+
+    It is asked again at each epoch's key, and any of a region's keys may open it: two while a region renews its own.
 
     A case's key is held once: in clear in the keyring, or wrapped where its epoch's key does not open it now. The wrapped
     form of one in clear can be made again, byte for byte, should its epoch be forgotten or change.
     """
 
-    def __init__(self, privates: Mapping[str, bytes], keyring: Keyring | None = None) -> None:
+    def __init__(self, privates: Mapping[str, Sequence[bytes]], keyring: Keyring | None = None) -> None:
         self.keyring = Keyring() if keyring is None else keyring
         self._privates = privates
         self._epochs: dict[int, bytes] = {}
@@ -83,7 +86,10 @@ class NodeKeys:
             raise Quarantines("keys.malformed")
         if record["region"] not in self._privates:
             raise Quarantines("keys.other_region")
-        return seal.open_epoch(self._privates[record["region"]], record["sealed"])
+        for private in self._privates[record["region"]]:
+            with suppress(seal.SealBroken):
+                return seal.open_epoch(private, record["sealed"])
+        raise seal.SealBroken
 
     def _read_cases(self, keys: Blob, values: Blob, chosen: Numbers, refused: Refused) -> None:
         """Take or forget cases' keys."""

@@ -91,9 +91,9 @@ def verify(
 
 def _hub(home: Path) -> Any:
     from pipeline.hub.deciding import Hub
-    from pipeline.keyrings import endpoint, ledger_key, region_keys
+    from pipeline.keyrings import PrivateKeys, endpoint, ledger_key, region_keys
 
-    return Hub(endpoint(home, "kafka"), ledger_key(home), region_keys(home, "mint"), region_keys(home, "private"))
+    return Hub(endpoint(home, "kafka"), ledger_key(home), region_keys(home, "mint"), PrivateKeys(home))
 
 
 def _region(region: str) -> str:

@@ -10,6 +10,7 @@ from pipeline.cli.custody import entrust
 from pipeline.cli.decisions import verify
 from pipeline.cli.fates import fates
 from pipeline.cli.proofs import bundle, checkpoint, cosigned
+from pipeline.cli.regionkeys import renew
 from pipeline.settings import data_folder
 
 SHOWN = 12  # rows of the table of counts that are printed; --json has all
@@ -20,7 +21,7 @@ def hub() -> None:
     """See what a regional hub knows."""
 
 
-for command in (checkpoint, cosigned, bundle, fates, verify, entrust):
+for command in (checkpoint, cosigned, bundle, fates, verify, entrust, renew):
     hub.add_command(command)
 
 

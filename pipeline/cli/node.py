@@ -12,6 +12,7 @@ import click
 from pipeline.cli.handover import handover
 from pipeline.cli.options import DATA, JSON, NODE, agreed
 from pipeline.cli.referrals import refer
+from pipeline.cli.renewing import renew
 from pipeline.cli.revisions import amend, case, grant, retract, verify
 from pipeline.cli.told import fates, say_decided, say_taken
 from pipeline.settings import default_data
@@ -36,10 +37,10 @@ class Part(click.ParamType):
 
 @click.group()
 def node() -> None:
-    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, case, status, sync, fates, handover."""
+    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, case, status, sync, fates, renew, handover."""
 
 
-for command in (amend, verify, grant, refer, retract, case, fates, handover):
+for command in (amend, verify, grant, refer, retract, case, fates, renew, handover):
     node.add_command(command)
 
 

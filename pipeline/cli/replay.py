@@ -59,7 +59,7 @@ def _place(into: str) -> str:
 
 
 def _replayed(home: Path, store: Any, region: str, place: str, workers: int) -> dict[str, Any]:
-    from pipeline.keyrings import endpoint, region_keys
+    from pipeline.keyrings import PrivateKeys, endpoint, region_keys
     from pipeline.log import topics
     from pipeline.node.progress import progress
     from pipeline.replay import Replay, ends
@@ -70,7 +70,7 @@ def _replayed(home: Path, store: Any, region: str, place: str, workers: int) -> 
     warm.warm()
     begun = time.monotonic()
     with progress(f"Replaying hub.{region}", asyncio.run(ends(kafka, nodes))) as advance:
-        keys = region_keys(home, "private"), region_keys(home, "mint")
+        keys = PrivateKeys(home), region_keys(home, "mint")
         done = asyncio.run(Replay(kafka, *keys, region, sink, workers, advance).run(nodes))
     seconds = time.monotonic() - begun
     rate = round(done.records / seconds)

@@ -73,11 +73,11 @@ def incidents(
 
 def _known(home: Path, region: str, moment: Moment, day: date) -> Any:
     from pipeline.hub.known import Log
-    from pipeline.keyrings import endpoint, region_keys
+    from pipeline.keyrings import PrivateKeys, endpoint, region_keys
     from pipeline.node.progress import progress
     from streams import warm
 
-    log = Log(endpoint(home, "kafka"), region_keys(home, "private"), region_keys(home, "mint"))
+    log = Log(endpoint(home, "kafka"), PrivateKeys(home), region_keys(home, "mint"))
     warm.warm()
     with progress("Reading the log", log.size()) as advance:
         return log.rows(region, moment, day, advance)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from infra.erasing import SEGMENT_SECONDS, Erasing, vacuum
 from infra.table import Topic
-from pipeline.erasure.looking import Hit, SharedKeys, check_keys, stands
+from pipeline.erasure.looking import ID, Hit, SharedKeys, check_keys, stands
 from pipeline.erasure.receipts import Receipt, Shelf
 from pipeline.erasure.stores import ACCEPTED_TOPIC, Left, Looked, Stores
 from pipeline.erasure.withdrawn import Case, withdrawn
@@ -107,7 +107,7 @@ class Eraser:
                 self._why[topic] = str(error)
                 return
         self.say(f"{topic}: {len(hits):,} records to go")
-        keys, until = sorted({hit.key for hit in hits}), time.monotonic() + PATIENCE
+        keys, until = sorted({hit.key for hit in hits if len(hit.key) >= ID}), time.monotonic() + PATIENCE  # no epoch's
         with self.hand.compacting(self.topics[topic]) as bury:
             bury(keys)
             while time.monotonic() < until:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from schemas.errors import Stops
+from schemas.nodekeys import EPOCH
 from sinks.decoding import Damaged, Part, decoded
 from sinks.tables import REMOVAL
 from streams.arrivals import ENDINGS, INCIDENTS, PATTERNS, REFERRALS, REVISIONS, WITHDRAWALS, ids_of
@@ -71,16 +72,16 @@ async def naming(
 
 
 async def keyed(broker: Broker, topic: str, keys: Collection[bytes]) -> tuple[list[Hit], set[bytes]]:
-    """Return the records of a topic of one partition that have one of these keys of 16 bytes, and a value.
+    """Return the records of a topic of one partition that have a value, and one of these keys of 16 bytes or an epoch's.
 
     And the keys of which the last record is a tombstone.
     """
     hits: list[Hit] = []
     buried: set[bytes] = set()
     async for records in follow(broker, (topic, 0), 0):
-        for row in np.flatnonzero(np.diff(records.keys.bounds) == ID).tolist():
+        for row in np.flatnonzero(np.diff(records.keys.bounds) <= ID).tolist():
             key = records.keys.item(row)
-            if key not in keys:
+            if key not in keys and not key.startswith(EPOCH):
                 continue
             buried.add(key)
             if len(records.values.item(row)):

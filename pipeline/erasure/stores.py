@@ -1,6 +1,7 @@
 """How much each store still holds of each withdrawn case: counted by looking, whatever anybody says to have erased.
 
-A store is `keys.<node>`, `accepted`, `hub.<region>`, the tables of a region. The object store's volumes, which keep what was
+A store is `keys.<node>`, `accepted`, `hub.<region>`, the tables of a region. In `keys.<node>` an epoch's key that its node has
+ended counts for each case: with an old backup of the cases' keys it opens them. The object store's volumes, which keep what was
 deleted until they are written anew, cannot be looked into.
 """
 
@@ -12,6 +13,7 @@ from pipeline.erasure.looking import ACCEPTED, HUB, Hit, keyed, naming
 from pipeline.erasure.withdrawn import Case
 from pipeline.hub.reading import table as read
 from schemas import seal
+from schemas.nodekeys import EPOCH
 from sinks.delta import dataset
 from sinks.store import Store
 from sinks.tables import REMOVAL, Table, of_topic
@@ -59,7 +61,8 @@ class Stores:
             mine = [case for case in cases if case.node == node]
             found, buried = await keyed(self.broker, f"keys.{node}", {case.ref for case in mine})
             hits[f"keys.{node}", 0] = [hit for hit in found if hit.key in buried]
-            left += _counted(f"keys.{node}", mine, (hit.named for hit in found))
+            ended = [case.ref for hit in hits[f"keys.{node}", 0] if hit.key.startswith(EPOCH) for case in mine]
+            left += _counted(f"keys.{node}", mine, (*ended, *(hit.named for hit in found)))
         for region, secret in self.secrets.items():
             minted = {seal.mint(secret, event): ref for event, ref in events.items()}
             topic = topic_of(region)

@@ -21,13 +21,11 @@ from pipeline.log import read
 from quality.one import broken
 from quality.rules import sentence as sentence_of_rule
 from schemas import codes, lifecycle, seal
-from schemas.columns import Blob
 from schemas.decisions import Decided, decided, is_decision, read_decision
 from schemas.errors import BadInput
 from schemas.fates import BadFates
 from schemas.lifecycle import Chain
 from schemas.minting import mint_batch
-from schemas.nodekeys import NodeKeys
 from schemas.released import by_fingerprint
 from schemas.rows import read as read_row
 from schemas.wire import unframe
@@ -45,7 +43,7 @@ class Hub:
     kafka: str
     ledger: bytes = field(repr=False)
     secrets: Mapping[str, bytes] = field(repr=False)
-    privates: Mapping[str, bytes] = field(repr=False)
+    privates: Mapping[str, Sequence[bytes]] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -213,11 +211,8 @@ def _check_shared(hub: Hub, region: str, event_id: bytes) -> None:
 
 def _key(hub: Hub, node: str, case: bytes) -> bytes:
     """Return the key of a case. BadInput where none of the regions here has it."""
-    keys = NodeKeys(hub.privates)
-    entries = read(hub.kafka, f"keys.{node}")
-    while batch := list(islice(entries, BATCH)):
-        keys.read(Blob.of([entry.key for entry in batch]), Blob.of([entry.value or b"" for entry in batch]))
-    (row,) = keys.keyring.find(np.frombuffer(case, np.uint8)[None]).tolist()
+    keyring = case_keys(hub.kafka, node, hub.privates)
+    (row,) = keyring.find(np.frombuffer(case, np.uint8)[None]).tolist()
     if row < 0:
         raise BadInput("The key of its case is not here or was destroyed: the hub that its node reports to has it.")
     return bytes(keys.keyring.keys[row])

@@ -1,6 +1,6 @@
 """The hub as custodian: it gives a node's new team the keys of cases whose survivors have consented that it goes on with them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,9 @@ class Answer:
     gone: int
 
 
-def entrust(evidence: Evidence, request: str, keys: tuple[Blob, Blob], privates: Mapping[str, bytes]) -> Answer:
+def entrust(
+    evidence: Evidence, request: str, keys: tuple[Blob, Blob], privates: Mapping[str, Sequence[bytes]]
+) -> Answer:
     """Return the keys that a request asks for, sealed for who signs for the node now; `keys` are keys and values of its topic.
 
     BadInput where nobody has taken the node over, somebody else has asked, or its log is not as it was signed up to there.

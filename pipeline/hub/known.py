@@ -27,7 +27,7 @@ class Log:
     """The log of all nodes at `kafka`; `privates` and `secrets` are the regions' keys by region."""
 
     kafka: str
-    privates: Mapping[str, bytes]
+    privates: Mapping[str, Sequence[bytes]]
     secrets: Mapping[str, bytes]
 
     def size(self) -> int:

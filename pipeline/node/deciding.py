@@ -51,7 +51,7 @@ def record(node: Node) -> tuple[Settled, ...]:
     except Busy:
         return (Settled(reason=BUSY),)
     with journal:
-        if (stands := owning.standing(node.folder, journal)) and stands.role == "left":
+        if owning.left(node.folder, journal):
             return ()  # its successor is told, too
         return tuple(_recorded(node, journal, one) for one in _open(node))
 

@@ -92,11 +92,20 @@ class Reader:
     def key_records(self, start: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
         """Yield (offset after it, key, value) of the records for `keys.<node>` from offset `start` on.
 
-        A value of nothing is a tombstone, and what stands in the place of a key that was forgotten.
+        A value of nothing is a tombstone. What was overwritten is passed over: what counts of its key comes after it.
         """
-        for end, payload in self.keys_file.read(start, self.mark.keys):
+        for end, payload in self._key_entries(start):
             key, value = _parted(payload)
-            yield end, key, value if any(value) else b""
+            if any(value) or not value:
+                yield end, key, value
+
+    def _key_entries(self, start: int) -> list[tuple[int, bytes]]:
+        """Return the entries of `keys.log` from an offset on; none that was overwritten for one which lies after the mark."""
+        while True:
+            end = self.mark.keys
+            found = list(self.keys_file.read(start, end))
+            if self.mark.keys == end:
+                return found
 
     def cuts(self) -> list[dict[str, Any]]:
         """Return what was cut off torn tails, oldest first."""
@@ -137,7 +146,7 @@ class Journal(Reader):
             lock = Lock(folder / "lock", f"Another command is writing to {folder}; wait for it, then run this again.")
             stack.callback(lock.close)
             self._mark, self.digests = self._settle(marks.read(folder / "mark"))
-            self.forget()  # a crash may have come between a tombstone and this
+            self.forget()  # a crash may have come between what follows a key and this
             self._close = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -180,15 +189,14 @@ class Journal(Reader):
         self._broken = False
 
     def forget(self) -> None:
-        """Overwrite with zeros each key that a tombstone follows: what was forgotten cannot be opened on this disk again."""
+        """Overwrite with zeros each key that a tombstone or a newer form of it follows: it cannot be opened on this disk again."""
         payloads = [payload for _, payload in self.keys_file.read(0, self._mark.keys)]
-        forgotten, changed = set(), list(payloads)
+        known, changed = set(), list(payloads)
         for at in reversed(range(len(payloads))):
             key, value = _parted(payloads[at])
-            if not any(value):
-                forgotten.add(key)
-            elif key in forgotten:
+            if key in known:
                 changed[at] = payloads[at][: 1 + len(key)] + bytes(len(value))
+            known.add(key)
         if changed != payloads:
             self.keys_file.rewrite(changed)
 

@@ -11,6 +11,8 @@ from schemas.released import latest
 from schemas.rows import read, write
 from schemas.wire import single_object, unframe
 
+EPOCH = b"epoch:"
+
 
 @dataclass(frozen=True)
 class Case:
@@ -24,7 +26,7 @@ def of_epoch(epoch: int, region: str, public: bytes, secret: bytes) -> tuple[byt
     """Return key and value of an EpochKey record: the epoch's secret, sealed for the region."""
     release = latest("EpochKey")
     value = {"epoch": epoch, "region": region, "sealed": seal.seal_epoch(public, secret)}
-    return b"epoch:%d" % epoch, single_object(release, write(release, value))
+    return EPOCH + b"%d" % epoch, single_object(release, write(release, value))
 
 
 def of_case(epoch: int, secret: bytes, case: Case) -> tuple[bytes, bytes]:
@@ -43,3 +45,8 @@ def opened(case_ref: bytes, value: bytes, secret_of: Callable[[int], bytes]) -> 
 def tombstone(case_ref: bytes) -> tuple[bytes, bytes]:
     """Return key and value of the record that forgets a case: a value of nothing."""
     return case_ref, b""
+
+
+def end_of_epoch(epoch: int) -> tuple[bytes, bytes]:
+    """Return key and value of the record that forgets an epoch, and every case whose key is wrapped under it still."""
+    return EPOCH + b"%d" % epoch, b""

@@ -1,6 +1,6 @@
 """One node: a folder with its settings, its keys and its journal.
 
-`node.json` (code, region, language, epoch), `epoch-<n>.key`, `digest.key` and `sign.key` (32 bytes in hex, readable by
+`node.json` (code, region, language, epoch, the region's public keys), `epoch-<n>.key`, `digest.key` and `sign.key` (32 bytes in hex, readable by
 their owner only), `journal/`, `heads.log` (signed heads of its chain), `sent.json` (how far it was sent), `receipts.json`
 and `fates.json` (what the hub says became of it, in all and of each number, and has decided), `hub.pin` (the hub's public key, as first seen),
 `imports.jsonl` (what became of each import's rows).
@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,14 @@ FIRST_EPOCH = 1
 
 @dataclass(frozen=True)
 class Node:
-    """A node's settings as they stand in its folder."""
+    """A node's settings as they stand in its folder; `sealed_for` are the region's public keys, in hex, the newest last."""
 
     folder: Path
     code: str
     region: str
     lang: str
     epoch: int
+    sealed_for: tuple[str, ...] = ()
 
     @property
     def journal(self) -> Path:
@@ -54,6 +56,14 @@ class Node:
     def public(self) -> bytes:
         """Return the public key under which the node signs: 32 bytes."""
         return public_of(self.secret("sign"))
+
+    def begin(self, epoch: int, public: bytes) -> "Node":
+        """Have all that is recorded from now on be of this epoch, whose key is safe on the disk; return the node as it is then."""
+        sealed_for = (*(known for known in self.sealed_for if known != public.hex()), public.hex())
+        path = self.folder / "node.json"
+        settings = json.loads(path.read_text()) | {"epoch": epoch, "sealed_for": sealed_for}
+        replace(path, json.dumps(settings, indent=1).encode())
+        return replace_fields(self, epoch=epoch, sealed_for=sealed_for)
 
     def note_import(self, line: dict[str, Any]) -> None:
         """Write down what became of an import's rows."""
@@ -77,7 +87,7 @@ def create(folder: Path, code: str, region: str, public: bytes, lang: str = "en"
     draft = Path(tempfile.mkdtemp(prefix=f".{code}.", dir=folder.parent))
     try:
         node = Node(draft, code, region, lang, FIRST_EPOCH)
-        settings = {"code": code, "region": region, "lang": lang, "epoch": FIRST_EPOCH}
+        settings = {"code": code, "region": region, "lang": lang, "epoch": FIRST_EPOCH, "sealed_for": [public.hex()]}
         for name in (f"epoch-{FIRST_EPOCH}", "digest", "sign"):
             replace(draft / f"{name}.key", os.urandom(32).hex().encode())
         node.journal.mkdir(mode=0o700)
@@ -94,7 +104,8 @@ def load(folder: Path) -> Node:
     """Return the node in a folder; NotSetUp where there is none."""
     try:
         settings = json.loads((folder / "node.json").read_text())
-        return Node(folder, settings["code"], settings["region"], settings["lang"], settings["epoch"])
+        code, region, lang, epoch = (settings[name] for name in ("code", "region", "lang", "epoch"))
+        return Node(folder, code, region, lang, epoch, tuple(settings.get("sealed_for", ())))
     except (OSError, ValueError, KeyError, TypeError):
         message = f"No node is in {folder}; make one by `tocsin node init CODE --region REGION`."
         raise NotSetUp(message) from None

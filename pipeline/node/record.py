@@ -12,7 +12,7 @@ from pipeline.node import keys
 from pipeline.node.handover import owning
 from pipeline.node.journal import NO_DIGEST, Entry, Journal
 from pipeline.node.keys import Case
-from pipeline.node.node import Node
+from pipeline.node.node import Node, load
 from schemas import seal
 from schemas.errors import BadInput
 from schemas.released import Release, latest
@@ -69,9 +69,9 @@ class Recorder:
 
     def __init__(self, node: Node, journal: Journal, clock: Callable[[], int] = now) -> None:
         owning.check(node.folder, journal)
-        self.node, self.journal, self._clock = node, journal, clock
+        self.node, self.journal, self._clock = load(node.folder), journal, clock  # the epoch, now that none can begin
         self._ids = Ids()
-        self._epoch_secret = node.secret(f"epoch-{node.epoch}")
+        self._epoch_secret = self.node.secret(f"epoch-{self.node.epoch}")
         self._entries: list[Entry] = []
         self._keys: list[tuple[bytes, bytes]] = []
 

@@ -15,7 +15,7 @@ from schemas.errors import Stops
 
 
 class OlderThanSent(Stops):
-    """The journal ends before what was sent from it: new events would take numbers that the hub has."""
+    """The journal ends before what was sent from it, or its keys do: new events would take numbers or keys of before."""
 
     exit_code = 70
 
@@ -27,6 +27,7 @@ class Sent:
     `end`, `keys_end` and `heads_end` are the offsets in raw.<node>, keys.<node> and heads.<node> after the last acknowledged
     record: a topic that ends before them has lost its tail. `mended` is such an offset too: what was sent again lies before it.
     `refill` is the number from which on all is to be sent again, 0 where nothing is: a sync that is killed goes on from there.
+    `epoch` is the newest epoch that the topic was seen to hold and this folder does not know.
     """
 
     events: int = 0
@@ -37,13 +38,16 @@ class Sent:
     heads: int = 0
     heads_end: int = 0
     refill: int = 0
+    epoch: int = 0
 
 
 def read(node: Node) -> Sent:
     """Return how far it was sent; nothing where that is not known."""
     try:
         kept = json.loads((node.folder / "sent.json").read_text())
-        offsets = (int(kept.get(name, 0)) for name in ("end", "keys_end", "mended", "heads", "heads_end", "refill"))
+        offsets = (
+            int(kept.get(name, 0)) for name in ("end", "keys_end", "mended", "heads", "heads_end", "refill", "epoch")
+        )
         return Sent(int(kept["events"]), int(kept["keys"]), *offsets)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Sent()

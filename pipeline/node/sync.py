@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice, takewhile
 from typing import Any, TypeVar
 
-from pipeline.node import deciding, fates, receipts, sent
+from pipeline.node import deciding, epochs, fates, receipts, sent
 from pipeline.node.deciding import Settled
 from pipeline.node.fates import Taken
+from pipeline.node.handover import owning
 from pipeline.node.heads import Heads
 from pipeline.node.journal import Busy, Entry, Lock, Reader
 from pipeline.node.node import Node
@@ -59,7 +60,10 @@ def sync(node: Node, kafka: str, again: bool = False, step: Callable[[int], None
         _settle(node)
         with _broker(kafka, node) as broker:
             sent.check(node, Reader(node.journal).mark.last, broker.receipted.through)
+            if broker.ends.epoch > node.epoch and owning.left(node.folder, Reader(node.journal)):
+                return Outcome(0, 0, 0, 0, told=broker.told)  # its successor has sent, and all that was here
             decided = deciding.record(node)
+            epochs.check(node, broker.ends.epoch)
             start, more = _start(node, broker.receipted, broker.ends, again)
             return replace(_send(node, start, broker, step, more), told=broker.told, decided=decided)
     finally:
@@ -176,11 +180,12 @@ def _keyed(entry: Entry) -> tuple[bytes, bytes]:
 
 @dataclass(frozen=True)
 class Ends:
-    """Where raw.<node>, keys.<node> and heads.<node> end now."""
+    """Where raw.<node>, keys.<node> and heads.<node> end now, and the newest `epoch` that came to the keys since."""
 
     raw: int = 0
     keys: int = 0
     heads: int = 0
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -232,7 +237,8 @@ def _read(kafka: str, node: Node) -> tuple[Receipted, Ends, Taken]:
     try:
         places = {name: TopicPartition(f"{name}.{node.code}", 0) for name in ("raw", "keys", "heads")}
         found = client.end_offsets(list(places.values()))
-        ends = Ends(**{name: found[place] for name, place in places.items()})
+        newest = epochs.newest(node, client, SECONDS)
+        ends = Ends(**{name: found[place] for name, place in places.items()}, epoch=newest)
         return receipts.follow(node, client, SECONDS), ends, fates.follow(node, client, SECONDS)
     finally:
         client.close()

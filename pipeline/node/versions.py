@@ -118,8 +118,11 @@ def history(node: Node, reader: Reader, number: int) -> History:
     found = envelopes.of_event(node, reader, number)
     if event := envelopes.withdrawn(found):
         raise BadInput(f"The case of event {number} was withdrawn by event {event}: nothing of it can be opened.")
-    values = {key: value for _, key, value in reader.key_records()}
-    case = case_of(node, values, found[0]["case_ref"], number)
+    ref = found[0]["case_ref"]
+    try:
+        case = case_of(node, _values(reader), ref, number)
+    except NotSetUp:  # the epoch of its key has ended while it was read
+        case = case_of(node, _values(reader), ref, number)
     try:
         every = histories(case, found, refused(node))
     except Quarantines as error:
@@ -128,6 +131,11 @@ def history(node: Node, reader: Reader, number: int) -> History:
     if (one := next(about, None)) is None:
         raise BadInput(f"Event {number} of {node.code} is about no incident.")
     return one
+
+
+def _values(reader: Reader) -> dict[bytes, bytes]:
+    """Return the newest value of each key of `keys.<node>`."""
+    return {key: value for _, key, value in reader.key_records()}
 
 
 def histories(case: Case, found: Sequence[Envelope], refusals: frozenset[int]) -> list[History]:

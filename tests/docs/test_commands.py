@@ -72,6 +72,7 @@ def test_commands_are_shown():
         "retract",
         "case",
         "withdraw",
+        "renew",
         "sync",
         "status",
         "fates",

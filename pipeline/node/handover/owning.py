@@ -68,6 +68,12 @@ def check(folder: Path, reader: Reader) -> None:
         )
 
 
+def left(folder: Path, reader: Reader) -> bool:
+    """Return whether this folder's team has handed the node over."""
+    stands = standing(folder, reader)
+    return stands is not None and stands.role == "left"
+
+
 def standing(folder: Path, reader: Reader) -> Standing | None:
     """Return how a node stands that changed hands, None where it did not."""
     handed, own = last_word(reader), deeds.signs_with(folder)

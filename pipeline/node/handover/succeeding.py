@@ -77,7 +77,13 @@ def open_package(folder: Path, package: Path, region_public: bytes, lang: str) -
     _write(folder, draft, deed, entries, parts, region_public)
     draft.rename(folder / "journal")
     sync_folder(folder)
-    settings = {"code": deed.node, "region": deed.region, "lang": node.language(lang), "epoch": deed.epoch + 1}
+    settings = {
+        "code": deed.node,
+        "region": deed.region,
+        "lang": node.language(lang),
+        "epoch": deed.epoch + 1,
+        "sealed_for": [region_public.hex()],
+    }
     replace(folder / PAPER, parts[PAPER])
     replace(folder / "node.json", json.dumps(settings, indent=1).encode())
     return node.load(folder), note

@@ -83,6 +83,8 @@ def needles(run, event):
     ref = next(e.key for e in read(run.kafka, "raw.SYN-1") if event in (e.value or b""))
     (key,) = [e for e in read(run.kafka, "keys.SYN-1") if e.key == ref]
     found["keys.SYN-1"] = key.value[-NEEDLE:]
+    (epoch,) = [e for e in read(run.kafka, "keys.SYN-1") if e.key == b"epoch:1"]
+    found["the epoch's key in keys.SYN-1"] = epoch.value[-NEEDLE:]
     store = open_store(run.data)
     for region in HOMES:
         minted = seal.mint(run.secrets[region], event).hex()
@@ -135,6 +137,7 @@ def run(tmp_path_factory):
         whole.settings = settings(whole, "accepted", "keys.SYN-1", *(f"hub.{region}" for region in HOMES))
         told(whole, "node", "withdraw", "--event", "1", "--node", "SYN-1", "--yes")
         whole.others = others(whole, *whole.minted)
+        told(whole, "node", "renew", "--node", "SYN-1")
         tocsin(whole, "node", "sync", "--node", "SYN-1")
         for stage in ("merge", "sink"):
             workers[stage].kill_child()
@@ -219,6 +222,7 @@ def test_each_store_has_signed_and_anyone_can_check_it(run, tmp_path):
     held = {one["store"]: one["left"] for one in before["stores"]}
     assert held["accepted"] == 1
     assert all(held[f"hub.{region}"] == 2 and not held[f"tables of {region}"] for region in HOMES), held
+    assert held["keys.SYN-1"] >= 1  # the key of the epoch that has ended, the case's own if it is there still
     text = tocsin(run, "forget", "receipts", run.ref.hex()[:8])
     (tmp_path / "receipts.txt").write_text(text, encoding="utf-8")
     name = (run.data / "proof" / "name").read_text().strip()

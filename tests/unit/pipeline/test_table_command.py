@@ -34,6 +34,7 @@ def tocsin(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(Log, "size", lambda _log: 1)
         monkeypatch.setattr("pipeline.keyrings.endpoint", lambda _data, field: field)
         monkeypatch.setattr("pipeline.keyrings.region_keys", lambda _data, name: f"the {name} keys")
+        monkeypatch.setattr("pipeline.keyrings.PrivateKeys", lambda _data: "the private keys")
         monkeypatch.setattr("pipeline.stores.open_store", lambda _data: None)
         given = ["tocsin", "table", "incidents", "--data", str(tmp_path), *arguments]
         monkeypatch.setattr(sys, "argv", given)

@@ -152,7 +152,7 @@ def read(keys, records):
 
 
 def node_keys(*records):
-    keys = NodeKeys({"sahel": PRIVATE})
+    keys = NodeKeys({"sahel": [PRIVATE]})
     return keys, read(keys, records)
 
 
@@ -238,7 +238,7 @@ def some_records():
 @given(some_records(), st.integers(1, 4))
 @settings(max_examples=150, deadline=None)
 def test_following_live_equals_reading_the_compacted_topic(records, batch):
-    live, again = NodeKeys({"sahel": PRIVATE}), NodeKeys({"sahel": PRIVATE})
+    live, again = NodeKeys({"sahel": [PRIVATE]}), NodeKeys({"sahel": [PRIVATE]})
     for start in range(0, len(records), batch):
         read(live, records[start : start + batch])
     read(again, list(dict(records).items()))

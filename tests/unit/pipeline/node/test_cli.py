@@ -52,6 +52,7 @@ def tocsin(tmp_path, monkeypatch, capsys):
         (["verify", "--event", "1", "--state", "verified", "--step", "technical", "--by", "A"], 78),
         (["retract", "--event", "1"], 2),
         (["retract", "--event", "1", "--reason", "error"], 78),
+        (["renew"], 78),
         (["case"], 65),
         (["case", "--event", "1"], 78),
         (["init", "NOWHERE", "--region", "sahel"], 65),
@@ -170,6 +171,26 @@ def test_consent_is_recorded_told_and_taken_back(tocsin, imported):
     assert tocsin("withdraw", "--event", 6, "--yes")[0] == 0
     status, said = tocsin("grant", "--event", 2, "--scope", "public")
     assert (status, "was withdrawn by event 7" in said) == (65, True), said
+
+
+def test_keys_are_renewed_and_it_is_said_what_could_not_be(tocsin, imported, tmp_path):
+    key, folder = tmp_path / "public.key", tmp_path / "data" / "nodes" / "MONUSCO"
+    status, said = tocsin("renew")
+    assert (status, "give the hub's file by --region-key" in said) == (78, True), said
+    status, said = tocsin("renew", "--region-key", key, "--json")
+    begun = "MONUSCO: epoch 2 begun, 3 cases wrapped anew; ended: 1.\nNow send it: tocsin node sync\n"
+    assert (status, begun in said) == (0, True), said
+    assert line(said) == {"node": "MONUSCO", "epoch": 2, "cases": 3, "ended": [1], "kept": {}}
+    (tmp_path / "newer.key").write_text(seal.region_pair()[0].hex())
+    assert tocsin("renew", "--region-key", tmp_path / "newer.key")[0] == 0
+    status, said = tocsin("renew", "--region-key", key)
+    assert (status, "public.key as it is now" in said) == (65, True), said
+    (folder / "epoch-3.key").unlink()
+    status, said = tocsin("renew", "--region-key", tmp_path / "newer.key")
+    assert (status, "ended: none." in said) == (0, True), said
+    assert "Epoch 3 goes on: 3 of its cases do not open in this folder." in said
+    assert tocsin("amend", imported, "--row", 1, "--set", "women=3")[0] != 0
+    assert tocsin("amend", imported, "--row", 1, "--set", "women=3")[1].count("\n") == 1
 
 
 def test_a_referral_is_recorded_followed_up_and_told(tocsin, imported):

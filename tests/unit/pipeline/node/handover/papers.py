@@ -71,7 +71,7 @@ class Handing:
         raw, heads = ([value for _, _, value in named[name]] for name in ("raw", "heads"))
         keys = (Blob.of([key for _, key, _ in named["keys"]]), Blob.of([value or b"" for _, _, value in named["keys"]]))
         evidence = Evidence(self.old.code, raw, heads, self.old.public)
-        return hub.entrust(evidence, request, keys, {self.old.region: self.pair[1]})
+        return hub.entrust(evidence, request, keys, {self.old.region: [self.pair[1]]})
 
     def take(self, text):
         node = nodes.load(self.new)

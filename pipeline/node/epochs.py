@@ -1,0 +1,62 @@
+"""The epochs of a node's keys: those that its journal knows, and those that its topic has.
+
+A copy of the folder from before the last epoch, put back, must send nothing: its keys would take the place of the newer ones.
+"""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from pipeline.node import sent
+from pipeline.node.journal import Reader
+from pipeline.node.keys import EPOCH
+from pipeline.node.node import Node
+from pipeline.node.sent import OlderThanSent
+
+
+def known(journal: Reader) -> dict[int, bool]:
+    """Return the numbers of all epochs that a journal knows, each with whether it goes on."""
+    found = {key: bool(value) for _, key, value in journal.key_records()}
+    return {number: lives for key, lives in found.items() if (number := number_of(key))}
+
+
+def number_of(key: bytes) -> int:
+    """Return the number of the epoch of which a record is, by its key; 0 where it is of none."""
+    digits = key.removeprefix(EPOCH)
+    return int(digits) if key != digits and digits.isdigit() else 0
+
+
+def newest(node: Node, client: Any, seconds: float) -> int:
+    """Return the newest epoch whose key came into the node's topic since it last sent; 0 where none did.
+
+    By a consumer of kafka-python. KafkaTimeoutError where the broker gives nothing more for so many seconds.
+    """
+    from kafka import TopicPartition
+    from kafka.errors import KafkaTimeoutError
+
+    place, found = TopicPartition(f"keys.{node.code}", 0), 0
+    client.assign([place])
+    end, until = client.end_offsets([place])[place], time.monotonic() + seconds
+    client.seek(place, min(sent.read(node).keys_end, end))
+    while client.position(place) < end:
+        for records in client.poll(timeout_ms=500).values():
+            until = time.monotonic() + seconds
+            found = max([found, *(number_of(record.key or b"") for record in records if record.value)])
+        if time.monotonic() > until:
+            raise KafkaTimeoutError(f"{place.topic} could not be read")
+    return found
+
+
+def check(node: Node, newest: int) -> None:
+    """Refuse a folder that knows no epoch as new as this one, and keep its number, so that the next goes beyond it.
+
+    OlderThanSent: an old copy was put back.
+    """
+    mine = max(node.epoch, *known(Reader(node.journal))) if newest > node.epoch else newest
+    if newest <= mine:
+        return
+    sent.write(node, replace(sent.read(node), epoch=newest))
+    raise OlderThanSent(
+        f"The keys of {node.code} are of epoch {mine}, but {newest} was sent: an old copy was put back, and nothing was sent "
+        f"from it. Restore the newest backup of {node.folder}; if there is none, run `tocsin node renew`, then this again."
+    )
