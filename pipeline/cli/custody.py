@@ -22,17 +22,16 @@ def entrust(node: str, file: Path, out: Path, data: Path | None) -> None:
     """
     from pipeline.cli.proofs import gathered, known_nodes
     from pipeline.hub import entrusting
+    from pipeline.hub.casekeys import case_keys
     from pipeline.keyrings import PrivateKeys, endpoint
     from pipeline.log import read
-    from schemas.columns import Blob
 
     home = data_folder(data)
     kafka = endpoint(home, "kafka")
     request = text_of(file)
     (found,) = gathered(home, kafka, known_nodes(home, kafka, (node,)))
-    records = list(read(kafka, f"keys.{node}"))
-    keys = (Blob.of([one.key or b"" for one in records]), Blob.of([one.value or b"" for one in records]))
-    answer = entrusting.entrust(found.evidence(found.pin, ()), request, keys, PrivateKeys(home))
+    keyring = case_keys(read(kafka, f"keys.{node}"), PrivateKeys(home))
+    answer = entrusting.entrust(found.evidence(found.pin, ()), request, keyring)
     write_text(out, answer.text)
     gone = f"; {answer.gone:,} are withdrawn, or have not come" if answer.gone else ""
     click.echo(f"{out}: the keys of {answer.given:,} cases, sealed for who signs for {node} now{gone}.")

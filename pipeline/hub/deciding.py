@@ -4,7 +4,7 @@ The incident is found by the id that is minted for the region, as it stands in t
 the key of its case are found with it. What could not be recorded is refused here, by the same lists and rules as there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import islice
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.hub.casekeys import case_keys
 from pipeline.hub.completeness import Lane, lanes
 from pipeline.hub.fates import Events, chosen
 from pipeline.hub.shared import Shared
@@ -211,11 +212,11 @@ def _check_shared(hub: Hub, region: str, event_id: bytes) -> None:
 
 def _key(hub: Hub, node: str, case: bytes) -> bytes:
     """Return the key of a case. BadInput where none of the regions here has it."""
-    keyring = case_keys(hub.kafka, node, hub.privates)
+    keyring = case_keys(read(hub.kafka, f"keys.{node}"), hub.privates)
     (row,) = keyring.find(np.frombuffer(case, np.uint8)[None]).tolist()
     if row < 0:
         raise BadInput("The key of its case is not here or was destroyed: the hub that its node reports to has it.")
-    return bytes(keys.keyring.keys[row])
+    return bytes(keyring.keys[row])
 
 
 def _facts(hub: Hub, node: str, offset: int, key: bytes) -> dict[str, Any]:

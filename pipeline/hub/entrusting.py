@@ -1,16 +1,13 @@
 """The hub as custodian: it gives a node's new team the keys of cases whose survivors have consented that it goes on with them."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.hub.proof import Evidence, examine
 from schemas import entrusting
-from schemas.columns import Blob
 from schemas.errors import BadInput
-from schemas.keyring import REF
-from schemas.nodekeys import NodeKeys
+from schemas.keyring import REF, Keyring
 
 
 @dataclass(frozen=True)
@@ -22,10 +19,8 @@ class Answer:
     gone: int
 
 
-def entrust(
-    evidence: Evidence, request: str, keys: tuple[Blob, Blob], privates: Mapping[str, Sequence[bytes]]
-) -> Answer:
-    """Return the keys that a request asks for, sealed for who signs for the node now; `keys` are keys and values of its topic.
+def entrust(evidence: Evidence, request: str, keyring: Keyring) -> Answer:
+    """Return the keys that a request asks for, sealed for who signs for the node now; `keyring` has those of its cases.
 
     BadInput where nobody has taken the node over, somebody else has asked, or its log is not as it was signed up to there.
     """
@@ -41,12 +36,10 @@ def entrust(
             f"`tocsin verify {evidence.node}` names what is wrong. No key was given."
         )
     wanted = entrusting.requested(request, evidence.node, last.signer)
-    held = NodeKeys(privates)
-    held.read(*keys)
     refs = list(wanted)
-    rows = held.keyring.find(np.frombuffer(b"".join(refs), np.uint8).reshape(-1, REF))
+    rows = keyring.find(np.frombuffer(b"".join(refs), np.uint8).reshape(-1, REF))
     found = {
-        ref: (wanted[ref], held.keyring.keys[row].tobytes())
+        ref: (wanted[ref], keyring.keys[row].tobytes())
         for ref, row in zip(refs, rows.tolist(), strict=True)
         if row >= 0
     }

@@ -95,7 +95,7 @@ def by(tmp_path):
     return trees.signer(tmp_path / "proof", None, "tocsin.hub")
 
 
-HUB = Hub("kafka", KEY, SECRETS, {REGION: PRIVATE})
+HUB = Hub("kafka", KEY, SECRETS, {REGION: [PRIVATE]})
 
 
 def minted(number, region=REGION):
@@ -257,7 +257,7 @@ def sync(log, node, monkeypatch):
     """Have the hub read what the node has recorded and it has not read yet."""
     reader = Reader(node.journal)
     log.keys = [(name, value) for _, name, value in reader.key_records()]
-    held = NodeKeys({REGION: PRIVATE})
+    held = NodeKeys({REGION: [PRIVATE]})
     held.read(*(Blob.of(list(column)) for column in zip(*log.keys, strict=True)))
     monkeypatch.setattr(test_refine, "KEYS", held.keyring)
     log.come(*(entry.envelope for entry in reader.read(len(log.values[f"raw.{NODE}"]) + 1)))

@@ -15,6 +15,7 @@ from pipeline.node.record import Recorder
 from schemas import seal
 from schemas.columns import Blob
 from schemas.errors import BadInput
+from schemas.nodekeys import NodeKeys
 from tests.unit.pipeline.node.revised import report
 from tests.unit.pipeline.node.test_record import INCIDENT, PATTERN
 from tests.unit.pipeline.node.test_sync import Log
@@ -71,7 +72,9 @@ class Handing:
         raw, heads = ([value for _, _, value in named[name]] for name in ("raw", "heads"))
         keys = (Blob.of([key for _, key, _ in named["keys"]]), Blob.of([value or b"" for _, _, value in named["keys"]]))
         evidence = Evidence(self.old.code, raw, heads, self.old.public)
-        return hub.entrust(evidence, request, keys, {self.old.region: [self.pair[1]]})
+        held = NodeKeys({self.old.region: [self.pair[1]]})
+        held.read(*keys)
+        return hub.entrust(evidence, request, held.keyring)
 
     def take(self, text):
         node = nodes.load(self.new)
