@@ -73,7 +73,7 @@ async def naming(
 async def keyed(broker: Broker, topic: str, keys: Collection[bytes]) -> tuple[list[Hit], set[bytes]]:
     """Return the records of a topic of one partition that have one of these keys of 16 bytes, and a value.
 
-    And the keys of which the last record is a tombstone.
+    And the keys of which there is a tombstone: what was forgotten once may not come again.
     """
     hits: list[Hit] = []
     buried: set[bytes] = set()
@@ -82,10 +82,10 @@ async def keyed(broker: Broker, topic: str, keys: Collection[bytes]) -> tuple[li
             key = records.keys.item(row)
             if key not in keys:
                 continue
-            buried.add(key)
             if len(records.values.item(row)):
-                buried.discard(key)
                 hits.append(Hit(key, int(records.offsets[row]), key))
+            else:
+                buried.add(key)
     return hits, buried
 
 

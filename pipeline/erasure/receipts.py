@@ -14,7 +14,8 @@ from pipeline.hub.trees import Signer
 from schemas import notes
 from schemas.errors import BadInput
 
-TITLE = "tocsin erasure/v1"
+TITLE, KEYS = "tocsin erasure/v1", "keys."
+_CASE = re.compile("[0-9a-f]{32}")
 _TEXT = re.compile(
     rf"{TITLE}\ncase ([0-9a-f]{{32}})\nstore ([a-zA-Z0-9._ -]{{1,100}})\nerased on ([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})\n"
 )
@@ -78,6 +79,39 @@ class Shelf:
         ]
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace(self._path(case), "\n".join(known).encode())
+
+    def forgotten(self, by: notes.Key) -> dict[bytes, str]:
+        """Return the cases of which a node's keys have signed, with the node: no key of theirs may ever come again."""
+        found = {}
+        for path in sorted(self.folder.glob("*.txt")):
+            if _CASE.fullmatch(path.stem):
+                for store in self.of(bytes.fromhex(path.stem), by):
+                    if store.startswith(KEYS):
+                        found[bytes.fromhex(path.stem)] = store.removeprefix(KEYS)
+        return found
+
+    def void(self, case: bytes, by: notes.Key) -> None:
+        """Take back what stores have signed of a case that came again, all but its node's keys: it stays forgotten."""
+        kept = [note for note in split(self.text(case)) if read(note, by).store.startswith(KEYS)]
+        replace(self._path(case), "\n".join(kept).encode())
+
+    def take(self, text: str, by: notes.Key) -> list[bytes]:
+        """Keep the cases that receipts of this hub name, and return them; the receipts were kept elsewhere.
+
+        Only what `keys.<node>` has signed is kept: the other stores are to be looked at again. BadInput for what is no
+        receipt of this hub.
+        """
+        head, *parts = text.split(f"{TITLE}\n")
+        if head.strip() or not parts:
+            raise BadInput(
+                "The file holds no receipts, or more than that: give what `tocsin forget receipts` has printed."
+            )
+        given = [f"{TITLE}\n{part.rstrip()}\n" for part in parts]
+        keys = {one.case: note for note in given if (one := read(note, by)).store.startswith(KEYS)}
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for case, note in keys.items():
+            replace(self._path(case), note.encode())
+        return sorted(keys)
 
     def _path(self, case: bytes) -> Path:
         return self.folder / f"{case.hex()}.txt"
