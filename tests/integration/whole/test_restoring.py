@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-from itertools import chain
 
 import pytest
 
@@ -131,8 +130,9 @@ def run(tmp_path_factory):
         tocsin(whole, "node", "sync", "--node", NODE)
         until(lambda: settled(whole) and not shown(whole, whole.cases[1]))
         whole.by_sync = openable(whole, NODE)
-        old_node(whole, home / "copy" / "nodes" / NODE)
         whole.last = erased(whole, "run")
+        old_node(whole, home / "copy" / "nodes" / NODE)
+        erased(whole, "run")
         whole.after = Scan(whole.data, whole.cases), openable(whole, NODE)
         yield whole
     finally:
@@ -140,7 +140,10 @@ def run(tmp_path_factory):
 
 
 def old_node(whole, folder):
-    """Let an old copy of the node sync; where that is refused, send all that it has all the same."""
+    """Let an old copy of the node sync, which is refused, and send all that it has all the same, twice.
+
+    The first time nobody watches the keys but `tocsin forget run`, the second time the worker of receipts does.
+    """
     now = whole.data / "nodes" / NODE
     shutil.move(now, now.with_name("away"))
     shutil.copytree(folder, now)
@@ -150,9 +153,15 @@ def old_node(whole, folder):
     outbox = Reader(load(folder).journal)
     keys = [(f"keys.{NODE}", key, value) for _, key, value in outbox.key_records()]
     events = [(f"raw.{NODE}", read_row(*unframe(e.envelope))["case_ref"] or b"", e.envelope) for e in outbox.read()]
-    send(whole.kafka, chain(keys, events))
+    receipts = whole.workers[STAGES.index("receipts")]
+    receipts.kill()
+    send(whole.kafka, [*keys, *events])
     whole.relapsed = openable(whole, NODE)
-    until(lambda: settled(whole))
+    forgets(whole, "run")
+    whole.buried = openable(whole, NODE)
+    receipts.start()
+    send(whole.kafka, keys)
+    until(lambda: receipts.events("key_buried") and openable(whole, NODE) == whole.buried and settled(whole))
 
 
 def refs(run, *numbers):
@@ -197,8 +206,11 @@ def test_the_next_sync_of_the_node_brings_the_erasure_back_by_itself(run):
 def test_an_old_copy_of_the_node_is_refused_and_what_it_sends_brings_nothing_back(run):
     assert "Restore the newest backup" in run.refused
     assert run.relapsed == refs(run, 0, 1, 2)
+    assert run.buried == refs(run, 2)
     scan, keys = run.after
     assert keys == refs(run, 2)
+    buried = {event["key"] for event in run.workers[-1].events("key_buried")}
+    assert buried == {case.ref.hex() for case in run.cases[:2]}
     assert not scan.of(run.cases[0].ref) | scan.of(run.cases[1].ref)
     assert scan.of(run.cases[2].ref) >= {f"hub.{home}" for home in HOMES}
     assert [shown(run, case) for case in run.cases] == [0, 0, len(HOMES)]
