@@ -49,7 +49,7 @@ def run(context: click.Context, *, data: Path | None, as_line: bool) -> None:
 @forget.command(
     epilog="Example: `tocsin forget again receipts.txt` after a restore. Exit status: 0 nothing is left, 75 something is."
 )
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @DATA
 @JSON
 @click.pass_context
