@@ -74,8 +74,8 @@ class Stores:
             left += _counted(topic, cases, (minted[hit.named] for hit in found))
             left += _counted(f"tables of {region}", cases, await asyncio.to_thread(self._rows, region, minted))
         for node, (found, buried) in (await self.keys(cases)).items():
-            buried |= gone
-            hits[f"keys.{node}", 0] = [hit for hit in found if hit.key in buried]
+            may_not_be = buried | gone
+            hits[f"keys.{node}", 0] = [hit for hit in found if hit.key in may_not_be]
             left += _counted(f"keys.{node}", [case for case in cases if case.node == node], (hit.key for hit in found))
         return Looked(tuple(left), {place: tuple(found) for place, found in hits.items() if found}, frozenset(shared))
 
