@@ -100,7 +100,8 @@ def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     batches = MemoryRecords(content)
     with suppress(CorruptRecordError, struct.error):
         while batches.has_next():
-            for record in batches.next_batch():
+            batch = batches.next_batch()
+            for record in () if batch.is_control_batch else batch:
                 yield record.key or b"", record.value or b""
 
 
