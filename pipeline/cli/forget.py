@@ -50,10 +50,11 @@ def run(context: click.Context, *, data: Path | None, as_line: bool) -> None:
     epilog="Example: `tocsin forget again receipts.txt` after a restore. Exit status: 0 nothing is left, 75 something is."
 )
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--hub", metavar="KEY", help="The key that signed them, where the copy has another one or none.")
 @DATA
 @JSON
 @click.pass_context
-def again(context: click.Context, *, file: Path, data: Path | None, as_line: bool) -> None:
+def again(context: click.Context, *, file: Path, hub: str | None, data: Path | None, as_line: bool) -> None:
     """Erase again, in a hub that was restored, the cases that FILE names; then go on as `tocsin forget run` does.
 
     FILE is what `tocsin forget receipts` printed, and was kept elsewhere. Keys are buried at once, whether workers run or
@@ -63,11 +64,14 @@ def again(context: click.Context, *, file: Path, data: Path | None, as_line: boo
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} cannot be read as text: give what `tocsin forget receipts` has printed.") from error
-    _end(context, _erased(data_folder(data), text), as_line, whole=False)
+    _end(context, _erased(data_folder(data), text, hub), as_line, whole=False)
 
 
-def _erased(home: Path, receipts: str | None = None) -> list[dict[str, Any]]:
-    """Erase, after taking in receipts that were kept elsewhere; return how it stands then."""
+def _erased(home: Path, receipts: str | None = None, hub: str | None = None) -> list[dict[str, Any]]:
+    """Erase, after taking in receipts that were kept elsewhere, signed by the hub's key; return how it stands then."""
+    from schemas import notes
+
+    signed_by = notes.key(hub) if hub else None
 
     def say(sentence: str) -> None:
         click.echo(sentence, err=True)
@@ -75,7 +79,7 @@ def _erased(home: Path, receipts: str | None = None) -> list[dict[str, Any]]:
     async def work() -> list[dict[str, Any]]:
         async with _eraser(home, say) as (eraser, nodes):
             if receipts is not None:
-                known = eraser.shelf.take(receipts, eraser.signer.key)
+                known = eraser.shelf.take(receipts, signed_by or eraser.signer.key, eraser.signer)
                 say(f"{len(known):,} cases are known from their receipts")
             cases = await eraser.cases(nodes)
             await eraser.run(cases)

@@ -73,10 +73,7 @@ class Shelf:
     def add(self, receipts: list[Receipt], by: Signer) -> None:
         """Sign receipts, all of one case, and keep them beside those that are there."""
         case = receipts[0].case
-        known = [
-            *split(self.text(case)),
-            *(f"{each}\n{notes.signature(str(each), by.name, by.seed)}" for each in receipts),
-        ]
+        known = [*split(self.text(case)), *(_note(each, by) for each in receipts)]
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace(self._path(case), "\n".join(known).encode())
 
@@ -95,26 +92,30 @@ class Shelf:
         kept = [note for note in split(self.text(case)) if read(note, by).store.startswith(KEYS)]
         replace(self._path(case), "\n".join(kept).encode())
 
-    def take(self, text: str, by: notes.Key) -> list[bytes]:
-        """Keep the cases that receipts of this hub name, and return them; the receipts were kept elsewhere.
+    def take(self, text: str, by: notes.Key, hub: Signer) -> list[bytes]:
+        """Keep the cases that receipts name, and return them; the receipts were kept elsewhere, and signed by a key of the hub.
 
-        Only what `keys.<node>` has signed is kept: the other stores are to be looked at again. BadInput for what is no
-        receipt of this hub.
+        Only what `keys.<node>` has signed is kept, signed anew by the key that the hub has now: the other stores are to be
+        looked at again. BadInput for what is no receipt under that key.
         """
         head, *parts = text.split(f"{TITLE}\n")
         if head.strip() or not parts:
             raise BadInput(
                 "The file holds no receipts, or more than that: give what `tocsin forget receipts` has printed."
             )
-        given = [f"{TITLE}\n{part.rstrip()}\n" for part in parts]
-        keys = {one.case: note for note in given if (one := read(note, by)).store.startswith(KEYS)}
+        given = [read(f"{TITLE}\n{part.rstrip()}\n", by) for part in parts]
+        keys = {one.case: one for one in given if one.store.startswith(KEYS)}
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for case, note in keys.items():
-            replace(self._path(case), note.encode())
+        for case, one in keys.items():
+            replace(self._path(case), _note(one, hub).encode())
         return sorted(keys)
 
     def _path(self, case: bytes) -> Path:
         return self.folder / f"{case.hex()}.txt"
+
+
+def _note(receipt: Receipt, by: Signer) -> str:
+    return f"{receipt}\n{notes.signature(str(receipt), by.name, by.seed)}"
 
 
 def split(text: str) -> list[str]:

@@ -88,7 +88,7 @@ def erased(whole, *command):
 
 def restored_by_receipt(whole, receipt):
     """Erase again what a receipt names: keys first, rows when workers run; return what is seen before they do and after."""
-    command = [sys.executable, "-m", "pipeline.cli", "forget", "again", str(receipt), "--json"]
+    command = [sys.executable, "-m", "pipeline.cli", "forget", "again", str(receipt), "--hub", whole.key, "--json"]
     with subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"TOCSIN_DATA": str(whole.data)}, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -121,6 +121,7 @@ def run(tmp_path_factory):
         until(lambda: forgets(whole)["cases"] and settled(whole))
         erased(whole, "run")
         whole.erased = Scan(whole.data, whole.cases)
+        whole.key = told(whole, "hub", "checkpoint")["key"]
         receipt = home / "receipts.txt"
         receipt.write_text(tocsin(whole, "forget", "receipts", whole.cases[0].ref.hex()), encoding="utf-8")
         put_back(whole, home / "copy")
