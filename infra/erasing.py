@@ -89,10 +89,22 @@ class Erasing:
                 return f"{group} does not read it: is that worker running?"
             if not _within(SECONDS, done):
                 return "there is no receipt yet for all that was read of it: is `tocsin worker receipts` running?"
-            before = {part: size for part, size in self._sizes(topic).items() if closed[part]}
+            smaller = self._smaller(topic, {part for part, end in closed.items() if end})
             self._admin.delete_records({TopicPartition(topic.name, part): end for part, end in closed.items()})
-            gone = _within(self._looks_every() + SECONDS, lambda: self._smaller(topic, before))
-            return None if gone else "the broker has not deleted its segments yet: run this again"
+            if not _within(self._looks_every() + SECONDS, smaller):
+                return "the broker has not deleted its segments yet: run this again"
+            time.sleep(SEGMENT_SECONDS)  # the broker removes them a second later
+            return None
+
+    def write(self, topic: str, records: Iterable[tuple[int, bytes, bytes | None]]) -> None:
+        """Write records, each as its partition, key and value, None for a tombstone; returns when the broker has them."""
+        with self._answering():
+            producer: Any = KafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True, acks="all")
+            try:
+                for sent in [producer.send(topic, value, key, partition=part) for part, key, value in records]:
+                    sent.get(timeout=SECONDS)
+            finally:
+                producer.close()
 
     def reached(self, group: str, topics: Iterable[str]) -> dict[str, int]:
         """Return how far a group has read topics of one partition each, 0 where it has read nothing."""
@@ -132,10 +144,17 @@ class Erasing:
         topics = [each for folder in folders for each in folder["topics"] if each["name"] == topic.name]
         return {part["partition_index"]: part["partition_size"] for each in topics for part in each["partitions"]}
 
-    def _smaller(self, topic: Topic, before: Mapping[int, int]) -> bool:
-        """Return whether each partition has lost what lay before its newest segment."""
-        now = self._sizes(topic)
-        return all(now[part] < size for part, size in before.items())
+    def _smaller(self, topic: Topic, parts: set[int]) -> Callable[[], bool]:
+        """Return what says whether each of these partitions has lost segments: asked often, also while more is written."""
+        last, waiting = self._sizes(topic), set(parts)
+
+        def smaller() -> bool:
+            now = self._sizes(topic)
+            waiting.difference_update([part for part in waiting if now[part] < last[part]])
+            last.update(now)
+            return not waiting
+
+        return smaller
 
     def _looks_every(self) -> float:
         """Return after how many seconds the broker looks again for segments to delete."""

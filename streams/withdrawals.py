@@ -4,17 +4,19 @@ Which area an incident lies in is sealed, and its key may be gone with the conse
 that which holds it lets go of it, if the same node reported it.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from schemas.build import Part, Spans, encode
-from schemas.columns import compile, decode  # noqa: A004
+from schemas.columns import Blob, compile, decode  # noqa: A004
 from schemas.released import Release, latest
 from schemas.wire import confluent_prefix
 from streams.accepted import TOPIC, gathered
 from streams.base import Output
 from streams.envelopes import Envelopes
 from streams.frames import versions
-from streams.names import Longs
+from streams.names import Longs, Octets
 
 ID = 16
 NAMED_SINCE = 2  # the version of ConsentWithdrawn from which on it names what was reported of the case
@@ -46,8 +48,18 @@ def withdrawn_output(found: Envelopes, ids: Longs, node: str, count: int) -> tup
     """Return an IncidentWithdrawn for each of the ids that `named` gave, for each of `count` partitions; nothing for none."""
     if not len(ids):
         return ()
+    keys, values = _told(found.data, np.tile(ids, (count, 1)), node)
+    return (Output(TOPIC, np.repeat(np.arange(count, dtype=np.int32), len(ids)), keys, values),)
+
+
+def told(events: Sequence[bytes], node: str) -> list[tuple[bytes, bytes]]:
+    """Return key and value of an IncidentWithdrawn for each of these events of a node; each partition is to get all."""
+    starts = np.arange(len(events), dtype=np.int64) * ID
+    keys, values = _told(np.frombuffer(b"".join(events), np.uint8), np.stack([starts, starts + ID], axis=1), node)
+    return [(keys.item(row), values.item(row)) for row in range(len(events))]
+
+
+def _told(data: Octets, spans: Longs, node: str) -> tuple[Blob, Blob]:
     release = latest("IncidentWithdrawn")
-    spans = np.tile(ids, (count, 1))
-    values: dict[str, Part] = {"event_id": Spans(found.data, spans), "node": node}
-    blob = encode(compile(release), len(spans), values, confluent_prefix(release))
-    return (Output(TOPIC, np.repeat(np.arange(count, dtype=np.int32), len(ids)), gathered(found.data, spans), blob),)
+    values: dict[str, Part] = {"event_id": Spans(data, spans), "node": node}
+    return gathered(data, spans), encode(compile(release), len(spans), values, confluent_prefix(release))

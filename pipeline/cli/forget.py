@@ -40,16 +40,47 @@ def run(context: click.Context, *, data: Path | None, as_line: bool) -> None:
     """Take what withdrawn cases left out of the log and the object store, and sign a receipt for each store.
 
     It takes half a minute where there is something to do. A command that was killed is run again. Records of `accepted`
-    up to the last that has to go are deleted: they are derived, and merge has read them.
+    up to the last that has to go are deleted: they are derived, and merge has read them. A case that has its receipt
+    stays forgotten: what came of it again, its key or its rows, is taken out too.
     """
+    _end(context, _erased(data_folder(data)), as_line, whole=False)
+
+
+@forget.command(
+    epilog="Example: `tocsin forget again receipts.txt` after a restore. Exit status: 0 nothing is left, 75 something is."
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--hub", metavar="KEY", help="The key that signed them, where the copy has another one or none.")
+@DATA
+@JSON
+@click.pass_context
+def again(context: click.Context, *, file: Path, hub: str | None, data: Path | None, as_line: bool) -> None:
+    """Erase again, in a hub that was restored, the cases that FILE names; then go on as `tocsin forget run` does.
+
+    FILE is what `tocsin forget receipts` printed, and was kept elsewhere. Keys are buried at once, whether workers run or
+    not; rows leave the tables while workers of all stages run. Each store is looked at again, and signs again.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file} cannot be read as text: give what `tocsin forget receipts` has printed.") from error
+    _end(context, _erased(data_folder(data), text, hub), as_line, whole=False)
+
+
+def _erased(home: Path, receipts: str | None = None, hub: str | None = None) -> list[dict[str, Any]]:
+    """Erase, after taking in receipts that were kept elsewhere, signed by the hub's key; return how it stands then."""
+    from schemas import notes
+
+    signed_by = notes.key(hub) if hub else None
 
     def say(sentence: str) -> None:
         click.echo(sentence, err=True)
 
-    home = data_folder(data)
-
     async def work() -> list[dict[str, Any]]:
         async with _eraser(home, say) as (eraser, nodes):
+            if receipts is not None:
+                known = eraser.shelf.take(receipts, signed_by or eraser.signer.key, eraser.signer)
+                say(f"{len(known):,} cases are known from their receipts")
             cases = await eraser.cases(nodes)
             await eraser.run(cases)
             return await _pages(eraser, cases)
@@ -59,8 +90,7 @@ def run(context: click.Context, *, data: Path | None, as_line: bool) -> None:
     with alone(
         home / "proof" / "erased" / "lock", lambda: say("another `tocsin forget run` is at work; waiting for it")
     ):
-        pages = asyncio.run(work())
-    _end(context, pages, as_line, whole=False)
+        return asyncio.run(work())
 
 
 @forget.command(epilog="Examples: `tocsin forget status`; `tocsin forget status 5f0c…` for each store of one case.")
@@ -83,22 +113,26 @@ def status(context: click.Context, *, case: str | None, data: Path | None, as_li
 
 
 @forget.command(
-    epilog="Example: `tocsin forget receipts 5f0c… > receipts.txt`, to be checked by docs/check_receipts.py."
+    epilog="Examples: `tocsin forget receipts 5f0c… > receipts.txt`, to be checked by docs/check_receipts.py; "
+    "`tocsin forget receipts > all.txt`, to be kept elsewhere for `tocsin forget again`."
 )
-@click.argument("case")
+@click.argument("case", required=False)
 @DATA
-def receipts(case: str, data: Path | None) -> None:
-    """Print the signed receipts of CASE; they name no person, place or time of day, and can be checked without tocsin."""
+def receipts(case: str | None, data: Path | None) -> None:
+    """Print the signed receipts of CASE, or of all cases.
 
-    async def look() -> str:
+    They name no person, place or time of day, and can be checked without tocsin.
+    """
+
+    async def look() -> list[str]:
         async with _eraser(data_folder(data)) as (eraser, nodes):
-            (one,) = _chosen(await eraser.cases(nodes), case)
+            chosen = _chosen(await eraser.cases(nodes), case)
             click.echo(f"signed by {eraser.signer.key}", err=True)
-            return eraser.shelf.text(one.ref)
+            return [text for one in chosen if (text := eraser.shelf.text(one.ref))]
 
-    text = asyncio.run(look())
+    text = "\n".join(asyncio.run(look()))
     if not text:
-        raise BadInput(f"No store has signed for {case} yet; run `tocsin forget run`.")
+        raise BadInput(f"No store has signed for {case or 'any case'} yet; run `tocsin forget run`.")
     click.echo(text, nl=False)
 
 
@@ -153,7 +187,7 @@ async def _pages(eraser: "Eraser", cases: Sequence["Case"]) -> list[dict[str, An
         {
             "case": case.ref.hex(),
             "node": case.node,
-            "event": case.number,
+            "event": case.number or None,
             "stores": [asdict(one) for one in standing[case.ref]],
         }
         for case in cases
@@ -183,7 +217,7 @@ def _show(pages: list[dict[str, Any]], whole: bool) -> None:
         others = [one for one in page["stores"] if not one["erased_on"]]
         why = others[0]["why"] if others else ""
         counts = f"{len(signed)} of {len(page['stores'])}", f"{len(others)}: {why}" if others else "none"
-        shown.add_row(page["case"], f"{page['node']} {page['event']}", *counts)
+        shown.add_row(page["case"], f"{page['node']} {page['event'] or '–'}", *counts)
     console = Console(highlight=False)
     console.print(shown)
     for page in pages if whole else []:

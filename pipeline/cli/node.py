@@ -16,6 +16,7 @@ from pipeline.cli.renewing import renew
 from pipeline.cli.revisions import amend, case, grant, retract, verify
 from pipeline.cli.told import fates, say_decided, say_taken
 from pipeline.settings import default_data
+from schemas.consent import scopes
 from schemas.errors import BadInput
 
 SHOWN = 20  # refused events that are printed; --json has all
@@ -126,6 +127,13 @@ def import_(
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--row", "rows", multiple=True, type=click.IntRange(1), help="The case of this row of FILE, from 1.")
 @click.option("--event", "events", multiple=True, type=click.IntRange(1), help="The case of this event of the node.")
+@click.option(
+    "--scope",
+    type=click.Choice(("all", *scopes()[:0:-1])),
+    default="all",
+    show_default=True,
+    help="For whom: public, or headquarters and the public; her key and what her hub has stay then.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask: it cannot be taken back.")
 @NODE
 @JSON
@@ -135,6 +143,7 @@ def withdraw(
     file: Path | None,
     rows: tuple[int, ...],
     events: tuple[int, ...],
+    scope: str,
     yes: bool,
     name: str | None,
     as_json: bool,
@@ -142,7 +151,8 @@ def withdraw(
 ) -> None:
     """Withdraw a survivor's consent: destroy her case's key here, have the hub take out all that was shared of it.
 
-    Name the case by a row of the FILE that it was imported from, or by an event's number.
+    Name the case by a row of the FILE that it was imported from, or by an event's number. With --scope only the audience
+    of her incident becomes narrower.
     """
     from pipeline.node import importing, sent, withdrawing
     from pipeline.node import node as nodes
@@ -157,6 +167,9 @@ def withdraw(
         numbers = list(events)
         if table:
             numbers += withdrawing.numbers_of(found, importing.detect(table), table, rows, journal)
+        if scope != "all":
+            _narrow(found, journal, numbers, scope, as_json)
+            return
         if not yes:
             what = "this case" if len(numbers) == 1 else f"these {len(numbers)} cases"
             asked = f"Destroy the key of {what} and have all that was shared taken out? It cannot be taken back"
@@ -169,6 +182,21 @@ def withdraw(
     click.echo("Now send it: tocsin node sync")
     if as_json:
         click.echo(json.dumps({"node": found.code, "withdrawn": [asdict(one) for one in done]}))
+
+
+def _narrow(found: Any, journal: Any, numbers: list[int], scope: str, as_json: bool) -> None:
+    """Narrow the audience of incidents, and say what it is then."""
+    from pipeline.node import withdrawing
+
+    narrowed = []
+    for number in sorted(set(numbers)):
+        one = withdrawing.narrow(found, journal, number, scope)
+        left = one.set.get("sharing_scope", f"that of event {one.replaces[-1]}")
+        click.echo(f"Event {one.event} narrows the audience of the incident of event {one.incident}: {left}.")
+        narrowed.append({"event": one.event, "incident": one.incident})
+    click.echo("Now send it: tocsin node sync")
+    if as_json:
+        click.echo(json.dumps({"node": found.code, "scope": scope, "narrowed": narrowed}))
 
 
 def _recorded(found: Any, importer: Any, table: Any, part: tuple[int, int]) -> Any:

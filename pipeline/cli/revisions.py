@@ -128,8 +128,8 @@ def verify(
 def grant(scope: str, on: date | None, seen: tuple[int, ...], as_json: bool, **which: Any) -> None:
     """Record a survivor's consent to share an incident: with its hub, with Headquarters as well, with the public as well.
 
-    What was reported has the audience that its report says. Consent is taken back by `tocsin node withdraw`; a narrower
-    audience is refused here.
+    What was reported has the audience that its report says. Consent is taken back by `tocsin node withdraw`, also
+    for a part of the audience; a narrower one is refused here.
     """
     from pipeline.node import revising
 

@@ -3,29 +3,38 @@
 A case's turn comes when its node's receipt has passed its withdrawal: then refine, merge and the sink have done with it,
 and nothing of it can come any more. The keys and the tables are cleaned by those who own them; here it is looked whether
 they are, and done what is left: `hub.<region>` is compacted, `accepted` purged, the object store's volumes written anew.
+
+A case that has its receipt stays forgotten. Where its key comes again, as from an old copy of its node, it is buried at
+once; where the log has lost its withdrawal, as after a restore, merge is told again what the withdrawal had named.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from infra.erasing import SEGMENT_SECONDS, Erasing, vacuum
 from infra.table import Topic
 from pipeline.erasure.looking import ID, Hit, SharedKeys, check_keys, stands
-from pipeline.erasure.receipts import Receipt, Shelf
+from pipeline.erasure.receipts import KEYS, Receipt, Shelf
 from pipeline.erasure.stores import ACCEPTED_TOPIC, Left, Looked, Stores
 from pipeline.erasure.withdrawn import Case, withdrawn
 from pipeline.hub.trees import Signer
 from pipeline.receipts.given import last_receipt
+from schemas.nodekeys import EPOCH
+from streams.withdrawals import told
 
-VOLUMES, REFINE, MERGE, HUB_TOPICS = "volumes", "tocsin.refine", "tocsin.merge", "hub."
-LOG = ("keys.", ACCEPTED_TOPIC, HUB_TOPICS)
+VOLUMES, REFINE, MERGE, HUB_TOPICS, TABLES = "volumes", "tocsin.refine", "tocsin.merge", "hub.", "tables of "
+DERIVED = (ACCEPTED_TOPIC, HUB_TOPICS)
+LOG = (KEYS, *DERIVED)
 """How the names of stores begin that are topics."""
 PATIENCE = 120.0
 ERASE = "to be erased: `tocsin forget run`"
 WAIT = "the withdrawal is on its way: {node} has no receipt for it yet; is `tocsin worker receipts` running?"
+LOST = (
+    "the log has lost its withdrawal, and its receipt has it: `tocsin forget run`, while the workers of all stages run"
+)
 
 
 @dataclass(frozen=True)
@@ -57,22 +66,28 @@ class Eraser:
 
     async def cases(self, nodes: Sequence[str]) -> list[Case]:
         """Return the cases that these nodes have withdrawn."""
-        return [case for node in nodes for case in await withdrawn(self.stores.broker, node)]
+        known = self.shelf.forgotten(self.signer.key)
+        found: list[Case] = []
+        for node in nodes:
+            cases = await withdrawn(self.stores.broker, node, [ref for ref, of in known.items() if of == node])
+            found += [replace(case, receipted=case.ref in known) for case in cases]
+        return found
 
     async def run(self, cases: Sequence[Case]) -> None:
         """Erase what can be erased of these cases and sign for it."""
         self.hand.put_back(self.topics[name] for name in self.topics if name.startswith(LOG))
+        await self._bury([case for case in cases if case.receipted])
         ready = self._ready(cases)
-        looked = await self.stores.look(ready)
+        looked = await self._told(ready, await self.stores.look(ready))
         held = {one.case for one in looked.left if one.count}
+        self._void(ready, looked)
         due = [case for case in ready if self._unsigned(case) or case.ref in held]
         if not due:
             return
         copied = self.hand.replicated([ACCEPTED_TOPIC, *{topic for topic, _ in looked.records}])
         self._why |= dict.fromkeys(copied, "another broker has a copy of it, which cannot be looked at from here")
-        for (topic, _), hits in looked.records.items():
-            if topic != ACCEPTED_TOPIC:
-                await self._compact(topic, hits)
+        compacted = [(topic, hits) for (topic, _), hits in looked.records.items() if topic != ACCEPTED_TOPIC]
+        await asyncio.gather(*(self._compact(topic, hits) for topic, hits in compacted))
         held_there = sum(len(hits) for (topic, _), hits in looked.records.items() if topic == ACCEPTED_TOPIC)
         if held_there or any(ACCEPTED_TOPIC in self._unsigned(case) for case in due):
             await self._purge(held_there)
@@ -87,13 +102,45 @@ class Eraser:
 
     def stores_of(self, case: Case) -> list[str]:
         """Return the stores that sign for a case."""
-        regions = [name for region in self.stores.secrets for name in (f"hub.{region}", f"tables of {region}")]
-        return [f"keys.{case.node}", ACCEPTED_TOPIC, *regions, *([VOLUMES] if self.master is not None else [])]
+        regions = [name for region in self.stores.secrets for name in (f"hub.{region}", f"{TABLES}{region}")]
+        return [f"{KEYS}{case.node}", ACCEPTED_TOPIC, *regions, *([VOLUMES] if self.master is not None else [])]
 
     def _ready(self, cases: Sequence[Case]) -> list[Case]:
         """Return the cases of which nothing can come any more."""
         ends = {node: self._given(node) for node in {case.node for case in cases}}
         return [case for case in cases if case.offset < ends[case.node]]
+
+    async def _bury(self, cases: Sequence[Case]) -> None:
+        """Write a tombstone for each key that stands in the log and may not."""
+        for node, (hits, _) in (await self.stores.keys(cases)).items():
+            if keys := sorted({hit.key for hit in hits if not hit.key.startswith(EPOCH)}):
+                self.say(f"keys.{node}: {len(keys):,} keys came again, and go")
+                self.hand.write(f"keys.{node}", [(0, key, None) for key in keys])
+
+    async def _told(self, cases: Sequence[Case], looked: Looked) -> Looked:
+        """Have merge take out what a withdrawal had named that the log has lost; return what stands when it has done so."""
+        lost = {case.ref: case for case in cases if not case.number}
+        shared = [lost[ref] for ref in sorted(lost.keys() & looked.shared)]
+        if not shared:
+            return looked
+        self.say(
+            f"{ACCEPTED_TOPIC}: merge is told again of {len(shared):,} cases of which the log has lost the withdrawal"
+        )
+        parts = range(self.topics[ACCEPTED_TOPIC].partitions)
+        records = [record for case in shared for record in told(sorted(case.events), case.node)]
+        self.hand.write(ACCEPTED_TOPIC, [(part, *record) for part in parts for record in records])
+        until = time.monotonic() + PATIENCE / 2
+        while _shown(looked, lost.keys()) and time.monotonic() < until:
+            await asyncio.sleep(1)
+            looked = await self.stores.look(cases)
+        return looked
+
+    def _void(self, cases: Sequence[Case], looked: Looked) -> None:
+        """Take back what was signed of cases of which the log has records again: all stores are to sign anew."""
+        back = {(one.case, one.store) for one in looked.left if one.count and one.store.startswith(DERIVED)}
+        for case in cases:
+            if any((case.ref, store) in back for store in self.shelf.of(case.ref, self.signer.key)):
+                self.shelf.void(case.ref, self.signer.key)
 
     def _unsigned(self, case: Case) -> set[str]:
         return set(self.stores_of(case)) - set(self.shelf.of(case.ref, self.signer.key))
@@ -178,5 +225,12 @@ class Eraser:
             if store in signed and not counts.get(store):
                 yield Standing(store, str(signed[store].day), 0, None)
             else:
-                why = self._why.get(store, ERASE) if ready else WAIT.format(node=case.node)
+                on_its_way = LOST if not case.number else WAIT.format(node=case.node)
+                why = self._why.get(store, ERASE if case.number else LOST) if ready else on_its_way
                 yield Standing(store, None, counts.get(store, 0), why)
+
+
+def _shown(looked: Looked, refs: Collection[bytes]) -> bool:
+    """Return whether the hubs or their tables still show any of these cases."""
+    left = {one.case for one in looked.left if one.count and one.store.startswith(TABLES)}
+    return any(ref in left or ref in looked.shared for ref in refs)

@@ -74,7 +74,7 @@ async def naming(
 async def keyed(broker: Broker, topic: str, keys: Collection[bytes]) -> tuple[list[Hit], set[bytes]]:
     """Return the records of a topic of one partition that have a value, and one of these keys of 16 bytes or an epoch's.
 
-    And the keys of which the last record is a tombstone.
+    And the keys of which there is a tombstone: what was forgotten once may not come again; of an epoch, if it is the last.
     """
     hits: list[Hit] = []
     buried: set[bytes] = set()
@@ -83,10 +83,12 @@ async def keyed(broker: Broker, topic: str, keys: Collection[bytes]) -> tuple[li
             key = records.keys.item(row)
             if key not in keys and not key.startswith(EPOCH):
                 continue
-            buried.add(key)
             if len(records.values.item(row)):
-                buried.discard(key)
                 hits.append(Hit(key, int(records.offsets[row]), key))
+                if key.startswith(EPOCH):
+                    buried.discard(key)
+            else:
+                buried.add(key)
     return hits, buried
 
 

@@ -14,7 +14,8 @@ from pipeline.hub.trees import Signer
 from schemas import notes
 from schemas.errors import BadInput
 
-TITLE = "tocsin erasure/v1"
+TITLE, KEYS = "tocsin erasure/v1", "keys."
+_CASE = re.compile("[0-9a-f]{32}")
 _TEXT = re.compile(
     rf"{TITLE}\ncase ([0-9a-f]{{32}})\nstore ([a-zA-Z0-9._ -]{{1,100}})\nerased on ([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})\n"
 )
@@ -72,15 +73,49 @@ class Shelf:
     def add(self, receipts: list[Receipt], by: Signer) -> None:
         """Sign receipts, all of one case, and keep them beside those that are there."""
         case = receipts[0].case
-        known = [
-            *split(self.text(case)),
-            *(f"{each}\n{notes.signature(str(each), by.name, by.seed)}" for each in receipts),
-        ]
+        known = [*split(self.text(case)), *(_note(each, by) for each in receipts)]
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace(self._path(case), "\n".join(known).encode())
 
+    def forgotten(self, by: notes.Key) -> dict[bytes, str]:
+        """Return the cases of which a node's keys have signed, with the node: no key of theirs may ever come again."""
+        found = {}
+        for path in sorted(self.folder.glob("*.txt")):
+            if _CASE.fullmatch(path.stem):
+                for store in self.of(bytes.fromhex(path.stem), by):
+                    if store.startswith(KEYS):
+                        found[bytes.fromhex(path.stem)] = store.removeprefix(KEYS)
+        return found
+
+    def void(self, case: bytes, by: notes.Key) -> None:
+        """Take back what stores have signed of a case that came again, all but its node's keys: it stays forgotten."""
+        kept = [note for note in split(self.text(case)) if read(note, by).store.startswith(KEYS)]
+        replace(self._path(case), "\n".join(kept).encode())
+
+    def take(self, text: str, by: notes.Key, hub: Signer) -> list[bytes]:
+        """Keep the cases that receipts name, and return them; the receipts were kept elsewhere, and signed by a key of the hub.
+
+        Only what `keys.<node>` has signed is kept, signed anew by the key that the hub has now: the other stores are to be
+        looked at again. BadInput for what is no receipt under that key.
+        """
+        head, *parts = text.split(f"{TITLE}\n")
+        if head.strip() or not parts:
+            raise BadInput(
+                "The file holds no receipts, or more than that: give what `tocsin forget receipts` has printed."
+            )
+        given = [read(f"{TITLE}\n{part.rstrip()}\n", by) for part in parts]
+        keys = {one.case: one for one in given if one.store.startswith(KEYS)}
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for case, one in keys.items():
+            replace(self._path(case), _note(one, hub).encode())
+        return sorted(keys)
+
     def _path(self, case: bytes) -> Path:
         return self.folder / f"{case.hex()}.txt"
+
+
+def _note(receipt: Receipt, by: Signer) -> str:
+    return f"{receipt}\n{notes.signature(str(receipt), by.name, by.seed)}"
 
 
 def split(text: str) -> list[str]:

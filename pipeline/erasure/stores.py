@@ -5,6 +5,8 @@ ended counts for each case: with an old backup of the cases' keys it opens them.
 deleted until they are written anew, cannot be looked into.
 """
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from streams.client import Broker
 from streams.sharing import topic_of
 
 ACCEPTED_TOPIC, OURS = "accepted", ("hub/", "quarantine/", ".ready/")
+STRAY_SECONDS = 5.0
+"""So long a file that no table names may be one that is being brought in, or taken away."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,12 @@ class Looked:
     """One look through all stores: what is `left`, and the records of the log that have to go, by topic and partition.
 
     What is left and does not have to go is not withdrawn there: merge has not taken it out, or the node not its key.
+    `shared` are the cases that a hub still has, since merge was not told to take them out.
     """
 
     left: tuple[Left, ...]
     records: Mapping[tuple[str, int], tuple[Hit, ...]]
+    shared: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,7 @@ class Stores:
         events = {event: case.ref for case in cases for event in case.events}
         hits = {place: await naming(self.broker, place, ACCEPTED, events) for place in sorted(places)}
         left = list(_counted(ACCEPTED_TOPIC, cases, (events[hit.named] for found in hits.values() for hit in found)))
-        for node in sorted({case.node for case in cases}):
-            mine = [case for case in cases if case.node == node]
-            found, buried = await keyed(self.broker, f"keys.{node}", {case.ref for case in mine})
-            hits[f"keys.{node}", 0] = [hit for hit in found if hit.key in buried]
-            ended = [case.ref for hit in hits[f"keys.{node}", 0] if hit.key.startswith(EPOCH) for case in mine]
-            left += _counted(f"keys.{node}", mine, (*ended, *(hit.named for hit in found)))
+        gone, shared = {case.ref for case in cases if case.receipted}, set[bytes]()
         for region, secret in self.secrets.items():
             minted = {seal.mint(secret, event): ref for event, ref in events.items()}
             topic = topic_of(region)
@@ -70,18 +71,34 @@ class Stores:
             removed = {hit.named for hit in naming_them if hit.contract == REMOVAL}
             found = [hit for hit in naming_them if hit.contract != REMOVAL]
             hits[topic, 0] = [hit for hit in found if hit.named in removed]
+            gone |= {minted[one] for one in removed}
+            shared |= {minted[hit.named] for hit in found if hit.named not in removed}
             left += _counted(topic, cases, (minted[hit.named] for hit in found))
-            left += _counted(f"tables of {region}", cases, self._rows(region, minted))
-        return Looked(tuple(left), {place: tuple(found) for place, found in hits.items() if found})
+            left += _counted(f"tables of {region}", cases, await asyncio.to_thread(self._rows, region, minted))
+        for node, (found, buried) in (await self.keys(cases)).items():
+            mine, may_not_be = [case for case in cases if case.node == node], buried | gone
+            hits[f"keys.{node}", 0] = [hit for hit in found if hit.key in may_not_be]
+            ended = [case.ref for hit in hits[f"keys.{node}", 0] if hit.key.startswith(EPOCH) for case in mine]
+            left += _counted(f"keys.{node}", mine, (*ended, *(hit.key for hit in found)))
+        return Looked(tuple(left), {place: tuple(found) for place, found in hits.items() if found}, frozenset(shared))
 
-    def _rows(self, region: str, minted: Mapping[bytes, bytes]) -> Iterable[bytes]:
-        """Yield the case of each row of a region's tables that names one, and every case for each file that no table names."""
+    async def keys(self, cases: Iterable[Case]) -> dict[str, tuple[list[Hit], set[bytes]]]:
+        """Return by node where keys of these cases, and of epochs, stand in its topic, and which of them have a tombstone there."""
+        refs: dict[str, set[bytes]] = {}
+        for case in cases:
+            refs.setdefault(case.node, set()).add(case.ref)
+        return {node: await keyed(self.broker, f"keys.{node}", refs[node]) for node in sorted(refs)}
+
+    def _rows(self, region: str, minted: Mapping[bytes, bytes]) -> list[bytes]:
+        """Return the case of each row of a region's tables that names one, and every case for each file that no table names."""
         names = {ident.hex(): ref for ident, ref in minted.items()}
+        found: list[bytes] = []
         for path, table in of_topic(topic_of(region)).items():
             if not names or not table.naming or not self.objects.list(f"{path}/_delta_log/"):
                 continue
-            yield from self._naming(path, table, names)
-            yield from [*set(names.values())] * len(self._stray(path) & self._stray(path))
+            found += self._naming(path, table, names)
+            found += [*set(names.values())] * len(self._stray(path))
+        return found
 
     def _naming(self, path: str, table: Table, names: Mapping[str, bytes]) -> Iterable[bytes]:
         frame = read(self.objects, path)
@@ -89,7 +106,14 @@ class Stores:
             yield from (names[name] for name in frame[column].to_list() if name in names)
 
     def _stray(self, path: str) -> set[str]:
-        """Return the files that the table does not name; one that is being brought in is among them for a moment."""
+        """Return the files that the table does not name, also not a few seconds later."""
+        stray, until = self._unnamed(path), time.monotonic() + STRAY_SECONDS
+        while stray and time.monotonic() < until:
+            time.sleep(STRAY_SECONDS / 10)
+            stray &= self._unnamed(path)
+        return stray
+
+    def _unnamed(self, path: str) -> set[str]:
         named = {file.rpartition("/")[2] for file in dataset(self.objects, path).files}
         return {file.rpartition("/")[2] for file in self.objects.list(f"{path}/part-")} - named
 

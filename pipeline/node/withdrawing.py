@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from pipeline.node import revising, versions
 from pipeline.node.envelopes import WITHDRAWN
 from pipeline.node.importers.base import Importer, Reject, Row, read
 from pipeline.node.importers.table import Table
@@ -16,7 +17,9 @@ from pipeline.node.importing import digests
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.node import Node
 from pipeline.node.record import Recorder
+from pipeline.node.revising import Revised
 from pipeline.node.versions import REFERRALS, REPORTED, VERSIONS
+from schemas import consent
 from schemas.errors import BadInput
 from schemas.rows import read as read_row
 from schemas.wire import unframe
@@ -86,6 +89,19 @@ def withdraw(node: Node, journal: Journal, numbers: Iterable[int], step: Callabl
     found = [_withdrawn(node, journal, ref, cases[ref]) for ref in chosen]
     journal.forget()
     return found
+
+
+def narrow(node: Node, journal: Journal, number: int, scope: str) -> Revised:
+    """Record that consent is taken back for an audience and those beyond it: an amendment; key and row stay.
+
+    BadInput where the incident does not go so far, or cannot be amended.
+    """
+    history = versions.history(node, journal, number)
+    left = consent.scopes()[consent.scopes().index(scope) - 1]
+    scopes = [history.versions[version].scope for version in history.heads]
+    if scopes and not any(consent.wider(each, (left,)) for each in scopes):
+        raise BadInput(f"Nothing was recorded: event {history.heads[-1]} goes no further than {left} already.")
+    return revising.amend(node, journal, number, {"sharing_scope": left})
 
 
 def _of_cases(journal: Journal, step: Callable[[int], None]) -> Iterator[tuple[int, str, bytes, bytes]]:

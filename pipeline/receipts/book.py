@@ -7,7 +7,7 @@ keeps the furthest. What is refused is named once, in the receipt whose range ho
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,11 @@ class Book:
     def waits(self) -> bool:
         """Return whether a batch was added that no receipt names yet."""
         return bool(self._batches)
+
+    @property
+    def withdrawn(self) -> Collection[bytes]:
+        """Return the references of the cases that are withdrawn, as of the last receipt."""
+        return self._state.withdrawn
 
     def add(self, batch: Batch) -> None:
         """Add the next batch; LedgerGap where it is not the next."""

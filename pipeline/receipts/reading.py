@@ -1,6 +1,6 @@
 """Readers of the log that go on from where they were, and whether something has gone past an offset."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,8 +44,12 @@ class Tail:
 
     def until(self, ends: dict[Place, int]) -> Iterator[Entry]:
         """Yield everything before these ends."""
-        while any(self._client.position(TopicPartition(*place)) < end for place, end in ends.items()):
+        while not self.reached(ends):
             yield from self.some(5_000)
+
+    def reached(self, ends: Mapping[Place, int]) -> bool:
+        """Return whether everything before these ends was read."""
+        return all(self._client.position(TopicPartition(*place)) >= end for place, end in ends.items())
 
     def close(self) -> None:
         """Let go of the broker."""

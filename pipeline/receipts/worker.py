@@ -4,6 +4,8 @@ One wave after another: what refine has committed, read from its ledger, lies be
 asked for after it; once merge has gone past these, all that it made lies before the ends of `hub.*` and `quarantine`
 that are asked for then; once the tables have gone past those, the wave is receipted. Nothing is kept between two
 starts but the receipts themselves, and a second worker only repeats.
+
+It knows which cases are withdrawn, and runs always: so it is also who buries a key that comes again.
 """
 
 import signal
@@ -18,6 +20,7 @@ from pipeline import observe
 from pipeline.log import RECONNECT_MS, Entry
 from pipeline.receipts.book import AFTER_REFINE, NO_NUMBER, Batch, Book, Refusal
 from pipeline.receipts.given import check_topic, last_receipt
+from pipeline.receipts.guard import Guard
 from pipeline.receipts.reading import Place, Probe, Tail, answering, record_at
 from schemas import rows
 from schemas.errors import Quarantines, Stops, TocsinError
@@ -57,6 +60,7 @@ class Receipts:
             Tail(kafka, "ledger.refine"),
             Tail(kafka, "quarantine"),
         )
+        self._before, self._guard = self._probe.ends(["ledger.refine"]), Guard(kafka)
         self._merge = self._merge_from(BACK)
         self._producer: Any = KafkaProducer(
             bootstrap_servers=kafka,
@@ -67,7 +71,11 @@ class Receipts:
         )
 
     def step(self) -> bool:
-        """Go on with the wave under way, or begin one; return whether anything moved."""
+        """Go on with the wave under way, or begin one, and look at the keys; return whether anything moved."""
+        moved = self._go_on()
+        return self._guarded() or moved
+
+    def _go_on(self) -> bool:
         wave = self._wave
         if wave is None:
             return self._begin()
@@ -87,8 +95,19 @@ class Receipts:
 
     def close(self) -> None:
         """Let go of the broker."""
-        for client in (self._probe, self._ledger, self._quarantine, self._merge, self._producer):
+        for client in (self._probe, self._ledger, self._quarantine, self._merge, self._guard, self._producer):
             client.close()
+
+    def _guarded(self) -> bool:
+        """Bury each key of a withdrawn case that came again; return whether there was one."""
+        if not self._ledger.reached(self._before):
+            return False
+        found = self._guard.look({node: book.withdrawn for node, book in self._books.items()})
+        for future in [self._producer.send(topic, None, case, partition=0) for topic, case in found]:
+            future.get(timeout=30)
+        for topic, case in found:
+            observe.note("key_buried", topic=topic, key=case.hex())
+        return bool(found)
 
     def _begin(self) -> bool:
         """Read on in the ledger of refine, and only then ask where `accepted` ends."""

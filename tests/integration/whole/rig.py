@@ -22,6 +22,8 @@ from pipeline.log import consumer, read
 from pipeline.node import journal
 from pipeline.node import node as nodes
 from schemas import seal
+from schemas.columns import Blob
+from schemas.nodekeys import NodeKeys
 from schemas.places import regions
 from schemas.rows import read as read_row
 from schemas.wire import unframe
@@ -157,6 +159,29 @@ def tocsin(run, *arguments, code=0):
 
 def told(run, *arguments):
     return json.loads(tocsin(run, *arguments, "--json").strip().split("\n")[-1])
+
+
+def forgets(run, *arguments):
+    """Return what `tocsin forget` says, by default of its status, with its exit status."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "forget", *(arguments or ("status",)), "--json"],
+        cwd=ROOT,
+        env=os.environ | {"TOCSIN_DATA": str(run.data)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout) | {"code": done.returncode}
+
+
+def openable(run, node):
+    """Return the cases of a node that whoever has the regions' keys can open, by what `keys.<node>` holds now."""
+    keys = NodeKeys(region_keys(run.data, "private"))
+    records = list(read(run.kafka, f"keys.{node}", committed=False))
+    keys.read(Blob.of([one.key for one in records]), Blob.of([one.value or b"" for one in records]))
+    held = keys.keyring
+    return {ref.tobytes() for ref, epoch in zip(held.refs, held.epochs, strict=True) if epoch >= 0}
 
 
 def done_and_sent(run, node, *arguments):

@@ -4,7 +4,6 @@ For each store bytes are taken as they lie on the disk, and found there before (
 """
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -30,7 +29,7 @@ from schemas.wire import single_object, unframe
 from streams.client import Broker
 from streams.ledgerlog import fetch
 from tests.integration.whole.conftest import INCIDENT, PATTERN
-from tests.integration.whole.rig import REGION, REGIONS, ROOT, Whole, rows, send, tocsin, told, until
+from tests.integration.whole.rig import REGION, REGIONS, ROOT, Whole, forgets, rows, send, tocsin, told, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
 HOMES = region_codes_of("UGA")
@@ -142,7 +141,7 @@ def run(tmp_path_factory):
         for stage in ("merge", "sink"):
             workers[stage].kill_child()
         until(lambda: outstanding(whole) and all(s["why"].startswith("to be erased") for s in outstanding(whole)))
-        whole.status = told_status(whole)
+        whole.status = forgets(whole)
         begun = time.monotonic()
         killed(whole)
         whole.said = told(whole, "forget", "run")
@@ -154,21 +153,8 @@ def run(tmp_path_factory):
         whole.down()
 
 
-def told_status(run, command="status"):
-    """Return what `tocsin forget` says, with its exit status."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "forget", command, "--json"],
-        cwd=ROOT,
-        env=os.environ | {"TOCSIN_DATA": str(run.data)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return json.loads(done.stdout) | {"code": done.returncode}
-
-
 def outstanding(run, at=0):
-    case = (told_status(run)["cases"] or [{"stores": []}])[at]
+    case = (forgets(run)["cases"] or [{"stores": []}])[at]
     return [one for one in case["stores"] if one["erased_on"] is None]
 
 
@@ -240,7 +226,7 @@ def test_the_stages_go_on_and_nothing_is_left_to_do(run):
     tocsin(run, "node", "sync", "--node", "SYN-2")
     until(lambda: seal.mint(run.secrets[REGION], late).hex() in rows(run, "incidents")["incident_id"].to_list())
     held = {(e.topic, e.offset) for e in read(run.kafka, f"hub.{REGION}")}
-    again = told_status(run, "run")["cases"][0]
+    again = forgets(run, "run")["cases"][0]
     assert all(one["erased_on"] for one in again["stores"])
     assert {(e.topic, e.offset) for e in read(run.kafka, f"hub.{REGION}")} == held
     assert told(run, "replay", f"hub.{REGION}", "--into", "again/forgotten", "--check")["equal"]
@@ -266,8 +252,8 @@ def test_a_withdrawal_that_refine_refused_erases_nothing(run):
     forged = single_object(latest("Envelope"), write(latest("Envelope"), envelope | other))
     before = others(run, b"nothing")
     send(run.kafka, [("raw.SYN-2", envelope["case_ref"], forged)])
-    until(lambda: len(told_status(run)["cases"]) == 2 and "receipt" not in outstanding(run, 1)[-1]["why"])
-    found = told_status(run, "run")
+    until(lambda: len(forgets(run)["cases"]) == 2 and "receipt" not in outstanding(run, 1)[-1]["why"])
+    found = forgets(run, "run")
     assert found["code"] == 75
     (case,) = [one for one in found["cases"] if one["case"] == envelope["case_ref"].hex()]
     left = {one["store"]: one["left"] for one in case["stores"] if one["erased_on"] is None}

@@ -95,6 +95,17 @@ def test_a_case_that_is_withdrawn_leaves_with_every_audience_it_had(run):
     tocsin(run, "node", "grant", "--event", "3", "--scope", "public", "--node", NODE, code=65)
 
 
+def test_consent_that_is_taken_back_for_the_public_narrows_the_audience_and_leaves_the_row(run):
+    [mine] = record(run, NODE, 1)
+    number = told(run, "node", "status", "--node", NODE)["last"]
+    sent(run, "grant", "--event", number, "--scope", "public")
+    until(lambda: scopes(run, mine) == ["public"])
+    sent(run, "withdraw", "--event", number, "--scope", "public")
+    until(lambda: scopes(run, mine) == ["headquarters"])
+    sent(run, "grant", "--event", number, "--scope", "public")
+    until(lambda: scopes(run, mine) == ["public"])
+
+
 def test_no_day_of_a_consent_leaves_refine(run):
     sent(run, "grant", "--event", "4", "--scope", "headquarters", "--on", "2024-06-01")
     until(lambda: scopes(run, run.mine[3]) == ["headquarters"])

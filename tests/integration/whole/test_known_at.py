@@ -41,6 +41,7 @@ def lives(tmp_path_factory):
         lives.reopened = next(case for case in lives.withdrawn if lives.minted(case) in before - after)
         back = lives.case_ref(lives.reopened)
         node = lives.reopened[0]
+        whole.workers[-1].kill()  # it would bury the key again
         send(whole.kafka, [(f"keys.{lives.keyless[0]}", lives.case_ref(lives.keyless), None)])
         send(whole.kafka, [(f"keys.{node}", back, lives.keys[node][back])])
         lives.gone = {lives.minted(case) for case in (*lives.withdrawn, lives.keyless)}

@@ -7,10 +7,11 @@ from quality.rules import SUITE
 from schemas import rows as codec
 from schemas.places import region_codes_of
 from schemas.released import by_id, latest
-from schemas.wire import confluent, single_object
+from schemas.wire import confluent, single_object, unframe
 from streams.completeness import highest, missing
 from streams.partition import partition_of
 from streams.refine import Refine
+from streams.withdrawals import told
 from tests.unit.streams import raw
 from tests.unit.streams.accepted import read, records
 from tests.unit.streams.raw import INCIDENT, NODE, PATTERN, RECORDED, case, identity, incident, pattern, withdrawal
@@ -203,12 +204,20 @@ def test_a_withdrawal_takes_what_it_names_out_of_every_partition():
     _, [first, second], [_, counts] = run([[incident(1, 5), incident(2, 5)], [withdrawal(3, 5, [1, 2])]])
     assert counts == {"consent_withdrawn": 1}
     assert {row["event_id"] for *_, row in first} == {identity(1), identity(2)}
-    told = [(topic, partition, key, name, row["event_id"], row["node"]) for topic, partition, key, name, row in second]
-    assert sorted(told) == sorted(
+    heard = [(topic, partition, key, name, row["event_id"], row["node"]) for topic, partition, key, name, row in second]
+    assert sorted(heard) == sorted(
         ("accepted", partition, identity(k), "IncidentWithdrawn", identity(k), NODE)
         for k in (1, 2)
         for partition in range(4)
     )
+
+
+def test_what_is_told_again_is_what_the_withdrawal_had_said():
+    _, [_, second], _ = run([[incident(1, 5), incident(2, 5)], [withdrawal(3, 5, [1, 2])]])
+    again = told([identity(1), identity(2)], NODE)
+    assert [key for key, _ in again] == [identity(1), identity(2)]
+    rows = [codec.read(*unframe(value)) for _, value in again]
+    assert {tuple(row.items()) for row in rows} == {tuple(row.items()) for *_, row in second}
 
 
 def test_a_withdrawal_that_names_half_an_id_is_refused_and_counts_all_the_same():

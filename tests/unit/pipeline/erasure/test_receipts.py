@@ -107,3 +107,51 @@ def test_the_checker_needs_nothing_of_tocsin_and_is_short():
     assert len(lines) <= 80
     words = [line.split()[1].partition(".")[0] for line in lines if line.startswith(("import ", "from "))]
     assert not set(words) & {"schemas", "quality", "streams", "sinks", "infra", "pipeline", "tests"}
+
+
+def test_receipts_that_were_kept_elsewhere_name_the_cases_again(shelf, tmp_path):
+    shelf.add([Receipt(OTHER, "keys.UNMISS", date(2026, 11, 28))], HUB)
+    restored = Shelf(tmp_path / "restored")
+    assert restored.forgotten(HUB.key) == {}
+    assert restored.take(f"{shelf.text(CASE)}{shelf.text(OTHER)}", HUB.key, HUB) == [CASE, OTHER]
+    assert restored.forgotten(HUB.key) == {CASE: "MONUSCO", OTHER: "UNMISS"}
+    assert list(restored.of(CASE, HUB.key)) == ["keys.MONUSCO"]
+
+
+def test_a_case_whose_key_nobody_has_signed_for_is_not_taken_for_forgotten(shelf, tmp_path):
+    shelf.add([Receipt(OTHER, "accepted", date(2026, 11, 28))], HUB)
+    restored = Shelf(tmp_path / "restored")
+    assert shelf.forgotten(HUB.key) == {CASE: "MONUSCO"}
+    assert restored.take(shelf.text(OTHER), HUB.key, HUB) == []
+    assert restored.forgotten(HUB.key) == {}
+
+
+def test_of_a_thousand_forgeries_none_names_a_case_again(shelf, tmp_path):
+    text, restored, refused = shelf.text(CASE), Shelf(tmp_path / "restored"), 0
+    for forged in forgeries(text, random.Random(11)):
+        try:
+            taken = restored.take(forged.decode("utf-8", "replace"), HUB.key, HUB)
+        except BadInput:
+            refused += 1
+            continue
+        assert CASE not in taken, forged  # what is whole was signed for the other case
+    assert refused >= 950
+    assert CASE not in restored.forgotten(HUB.key)
+    for nothing in ("", "\n", f"more\n{text}", text.replace("tocsin erasure", "tocsin erasures")):
+        with pytest.raises(BadInput):
+            restored.take(nothing, HUB.key, HUB)
+
+
+def test_what_came_again_is_signed_anew_and_stays_forgotten(shelf):
+    shelf.void(CASE, HUB.key)
+    assert list(shelf.of(CASE, HUB.key)) == ["keys.MONUSCO"]
+    shelf.add([Receipt(CASE, "volumes", date(2026, 11, 30))], HUB)
+    assert {store: one.day.day for store, one in shelf.of(CASE, HUB.key).items()} == {"keys.MONUSCO": 27, "volumes": 30}
+
+
+def test_receipts_of_the_key_that_the_hub_had_before_are_taken_where_it_is_told(shelf, tmp_path):
+    restored = Shelf(tmp_path / "restored")
+    with pytest.raises(BadInput, match="not signed by"):
+        restored.take(shelf.text(CASE), STRANGER.key, STRANGER)
+    assert restored.take(shelf.text(CASE), HUB.key, STRANGER) == [CASE]
+    assert restored.forgotten(STRANGER.key) == {CASE: "MONUSCO"}

@@ -168,9 +168,14 @@ def test_consent_is_recorded_told_and_taken_back(tocsin, imported):
     status, said = tocsin("case", "--event", 2, "--json")
     assert (line(said)["newest"], line(said)["state"]) == ([6], "current"), said
     assert "consent given: headquarters, 2026-03-31" in said
+    status, said = tocsin("withdraw", "--event", 6, "--scope", "headquarters", "--json")
+    assert (status, line(said)["narrowed"]) == (0, [{"event": 7, "incident": 2}]), said
+    assert "Event 7 narrows the audience of the incident of event 2: hub.\nNow send it: tocsin node sync\n" in said
+    status, said = tocsin("withdraw", imported, "--row", 2, "--scope", "public")
+    assert (status, "goes no further than headquarters already" in said) == (65, True), said
     assert tocsin("withdraw", "--event", 6, "--yes")[0] == 0
     status, said = tocsin("grant", "--event", 2, "--scope", "public")
-    assert (status, "was withdrawn by event 7" in said) == (65, True), said
+    assert (status, "was withdrawn by event 8" in said) == (65, True), said
 
 
 def test_keys_are_renewed_and_it_is_said_what_could_not_be(tocsin, imported, tmp_path):

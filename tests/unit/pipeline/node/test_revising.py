@@ -307,6 +307,29 @@ def test_an_amendment_widens_no_audience_that_is_by_consent(recorded):
     assert amend(recorded, 2, sharing_scope="public").event == 7
 
 
+def narrow(node, number, scope):
+    return run(withdrawing.narrow, node, number, scope)
+
+
+@pytest.mark.parametrize(("scope", "left"), [("public", "headquarters"), ("headquarters", "hub")])
+def test_consent_taken_back_for_an_audience_leaves_the_narrower_ones_and_the_key(recorded, scope, left):
+    grant(recorded, 1, "public")
+    keys = [key for _, key, value in Reader(recorded.journal).key_records() if value]
+    done = narrow(recorded, 1, scope)
+    assert (done.change, dict(done.set), done.replaces) == ("amended", {"sharing_scope": left}, (3,))
+    assert history(recorded, 1).events[4].body["incident"]["sharing_scope"] == left
+    assert [key for _, key, value in Reader(recorded.journal).key_records() if value] == keys
+    refused(recorded, f"goes no further than {left}", narrow, 1, scope)
+    refused(recorded, "tocsin node grant", amend, 1, sharing_scope="public")
+
+
+def test_an_audience_that_one_of_two_versions_in_conflict_has_is_taken_back(recorded):
+    grant(recorded, 1, "public")
+    amend(recorded, 1, [1], women=3)
+    assert narrow(recorded, 1, "public").resolves == (3, 4)
+    assert history(recorded, 1).events[5].body["incident"]["sharing_scope"] == "headquarters"
+
+
 def test_a_conflict_over_verification_is_ended_before_consent_is_recorded(recorded):
     verify(recorded, 1, "verified", "technical", ONE)
     amend(recorded, 1, [1], women=3)
