@@ -117,7 +117,8 @@ def test_a_key_that_came_again_is_buried_and_compacted_away(erase):
     hit = Hit(REF, 5, REF)
     back = Looked((Left("keys.SYN-1", REF, 1),), {("keys.SYN-1", 0): (hit,)})
     case = Case(REF, "SYN-1", 7, 3, frozenset([FIRST]), receipted=True)
-    made = erase(Stores(back, looked(), keys=[hit]), case)
+    living = Hit(b"epoch:1", 4, b"epoch:1")
+    made = erase(Stores(back, looked(), keys=[living, hit]), case)
     assert made.hand.written == [("keys.SYN-1", 0, REF, None)]
     assert made.hand.compacted[0] == ("keys.SYN-1", [REF])
     assert {one.day for one in made.shelf.of(REF, HUB.key).values()} == {date(2026, 1, 1)}
