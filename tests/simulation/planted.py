@@ -229,7 +229,7 @@ def _spoiled_state():
 def _lost_delta():
     """A batch that did not change what was put out leaves no trace in the rebuilt state."""
     real = Copy.restore
-    return [(Copy, "restore", lambda self, state, delta: real(self, state, delta) if b" " in delta else state)]
+    return [(Copy, "restore", lambda self, state, delta: real(self, state, delta) if delta.count(b" ") > 1 else state)]
 
 
 def _own_tail():
