@@ -36,7 +36,7 @@ def shed(held: Held) -> Held:
     _enter(left, ids, _moved(keys, areas, nodes), profiles.number(left.profiles, rows)[codes])
     enter_patterns(left, patterns)
     gone = set(map(tuple, some.ids[:count][~kept].tolist()))
-    origins = [(*one, *of) for one, of in held.origins.of.items() if not {one, of} & gone]
+    origins = [(*one, *of) for one, of in held.origins.of.items() if one not in gone]
     words = np.array(origins, np.uint64).reshape(-1, 4)
     left.origins.add(words[:, :2], words[:, 2:])
     return left

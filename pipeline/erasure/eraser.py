@@ -2,7 +2,8 @@
 
 A case's turn comes when its node's receipt has passed its withdrawal: then refine, merge and the sink have done with it,
 and nothing of it can come any more. The keys and the tables are cleaned by those who own them; here it is looked whether
-they are, and done what is left: `hub.<region>` is compacted, `accepted` purged, the object store's volumes written anew.
+they are, and done what is left: `hub.<region>` is compacted, `accepted` purged, ledgers are cut behind bases that are asked for,
+the object store's volumes written anew.
 """
 
 import asyncio
@@ -13,15 +14,18 @@ from datetime import UTC, datetime
 
 from infra.erasing import SEGMENT_SECONDS, Erasing, vacuum
 from infra.table import Topic
+from pipeline.erasure.ledgers import STAGES, Bases, topic_of
 from pipeline.erasure.looking import Hit, SharedKeys, check_keys, stands
 from pipeline.erasure.receipts import Receipt, Shelf
 from pipeline.erasure.stores import ACCEPTED_TOPIC, Left, Looked, Stores
 from pipeline.erasure.withdrawn import Case, withdrawn
 from pipeline.hub.trees import Signer
 from pipeline.receipts.given import last_receipt
+from streams.ledger import ASK
 
 VOLUMES, REFINE, MERGE, HUB_TOPICS = "volumes", "tocsin.refine", "tocsin.merge", "hub."
-LOG = ("keys.", ACCEPTED_TOPIC, HUB_TOPICS)
+LEDGERS = {topic_of(stage): stage for stage in STAGES}
+LOG = ("keys.", ACCEPTED_TOPIC, HUB_TOPICS, *LEDGERS)
 """How the names of stores begin that are topics."""
 PATIENCE = 120.0
 ERASE = "to be erased: `tocsin forget run`"
@@ -68,7 +72,7 @@ class Eraser:
         due = [case for case in ready if self._unsigned(case) or case.ref in held]
         if not due:
             return
-        copied = self.hand.replicated([ACCEPTED_TOPIC, *{topic for topic, _ in looked.records}])
+        copied = self.hand.replicated([ACCEPTED_TOPIC, *LEDGERS, *{topic for topic, _ in looked.records}])
         self._why |= dict.fromkeys(copied, "another broker has a copy of it, which cannot be looked at from here")
         for (topic, _), hits in looked.records.items():
             if topic != ACCEPTED_TOPIC:
@@ -76,6 +80,8 @@ class Eraser:
         held_there = sum(len(hits) for (topic, _), hits in looked.records.items() if topic == ACCEPTED_TOPIC)
         if held_there or any(ACCEPTED_TOPIC in self._unsigned(case) for case in due):
             await self._purge(held_there)
+        holding = {one.store for one in looked.left if one.count}.union(*map(self._unsigned, due))
+        await self._cut([topic for topic in LEDGERS if topic in holding])
         self._sign(due, await self.stores.look(due))
         self._vacuum(due)
 
@@ -88,7 +94,13 @@ class Eraser:
     def stores_of(self, case: Case) -> list[str]:
         """Return the stores that sign for a case."""
         regions = [name for region in self.stores.secrets for name in (f"hub.{region}", f"tables of {region}")]
-        return [f"keys.{case.node}", ACCEPTED_TOPIC, *regions, *([VOLUMES] if self.master is not None else [])]
+        return [
+            f"keys.{case.node}",
+            ACCEPTED_TOPIC,
+            *LEDGERS,
+            *regions,
+            *([VOLUMES] if self.master is not None else []),
+        ]
 
     def _ready(self, cases: Sequence[Case]) -> list[Case]:
         """Return the cases of which nothing can come any more."""
@@ -125,6 +137,19 @@ class Eraser:
         why = await asyncio.to_thread(self.hand.purge, self.topics[ACCEPTED_TOPIC], MERGE, self._receipted(nodes))
         if why:
             self._why[ACCEPTED_TOPIC] = why
+
+    async def _cut(self, topics: Sequence[str]) -> None:
+        """Have ledgers cut behind bases that their lanes are asked for, and useless snapshots removed."""
+        for topic in topics:
+            self.say(f"{topic}: each lane writes a base, and what lies before goes")
+            bases = Bases(self.kafka, LEDGERS[topic])
+            try:
+                why = await asyncio.to_thread(self.hand.cut, self.topics[topic], ASK, bases.ends)
+            finally:
+                bases.close()
+            if why:
+                self._why[topic] = why.format(stage=LEDGERS[topic])
+            await self.stores.ledgers.discard(LEDGERS[topic])
 
     def _receipted(self, nodes: Sequence[str]) -> Callable[[], bool]:
         """Return what says whether all that refine has read by now has its receipts: they name what merge has refused."""

@@ -1,6 +1,6 @@
 """How much each store still holds of each withdrawn case: counted by looking, whatever anybody says to have erased.
 
-A store is `keys.<node>`, `accepted`, `hub.<region>`, the tables of a region. The object store's volumes, which keep what was
+A store is `keys.<node>`, `accepted`, the ledger of a stage, `hub.<region>`, the tables of a region. The object store's volumes, which keep what was
 deleted until they are written anew, cannot be looked into.
 """
 
@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.erasure import ledgers
+from pipeline.erasure.ledgers import Ledgers
 from pipeline.erasure.looking import ACCEPTED, HUB, Hit, keyed, naming
 from pipeline.erasure.withdrawn import Case
 from pipeline.hub.reading import table as read
@@ -48,6 +50,7 @@ class Stores:
     broker: Broker
     objects: Store
     secrets: Mapping[str, bytes]
+    ledgers: Ledgers
 
     async def look(self, cases: Sequence[Case]) -> Looked:
         """Look through all stores for these cases."""
@@ -55,6 +58,8 @@ class Stores:
         events = {event: case.ref for case in cases for event in case.events}
         hits = {place: await naming(self.broker, place, ACCEPTED, events) for place in sorted(places)}
         left = list(_counted(ACCEPTED_TOPIC, cases, (events[hit.named] for found in hits.values() for hit in found)))
+        for stage in ledgers.STAGES:
+            left += _counted(ledgers.topic_of(stage), cases, await self.ledgers.look(stage, events))
         for node in sorted({case.node for case in cases}):
             mine = [case for case in cases if case.node == node]
             found, buried = await keyed(self.broker, f"keys.{node}", {case.ref for case in mine})
