@@ -33,13 +33,18 @@ class Eraser:
             offset = log.put(asking(), -1, 1, "data")
             self.asked.setdefault(place, offset)
             return
-        bases = {}
-        for offset, row in judge.entries_of(log):
-            bases.setdefault(row["lane"], -1)
-            if row.get("part") == 0 and offset > self.asked[place]:
-                bases[row["lane"]] = offset
-        if bases and min(bases.values()) >= 0:
-            world.say("deletes", *place, min(bases.values()))
+        end = needed(judge.entries_of(log), self.asked[place])
+        if end is not None:
+            world.say("deletes", *place, end)
             world.count("ledger cut")
-            log.delete(min(bases.values()))
+            log.delete(end)
             del self.asked[place]
+
+
+def needed(entries, asked):
+    """Return the first offset that is needed, None where a lane has no base after what asked for it."""
+    bases = {}
+    for offset, row in entries:
+        if bases.setdefault(row["lane"], -1) < 0 and row.get("part") == 0 and offset > asked:
+            bases[row["lane"]] = offset
+    return min(bases.values()) if bases and min(bases.values()) >= 0 else None
