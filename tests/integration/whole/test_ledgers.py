@@ -11,6 +11,8 @@ import pytest
 
 from pipeline.keyrings import ledger_key
 from pipeline.log import read
+from pipeline.node.journal import Journal
+from pipeline.node.record import Recorder
 from schemas.lock import unlock
 from streams import held_bytes, ledger, names, refined, snapshot
 from streams.held import Held
@@ -101,12 +103,14 @@ def run(tmp_path_factory):
     try:
         whole.create_reporters()
         workers = {stage: whole.worker(stage, "1") for stage in (*STAGES, "sink", "receipts")}
-        whole.mine, *_ = record(whole, NODE, 1)
+        with Journal(whole.reporters[NODE].journal) as journal, Recorder(whole.reporters[NODE], journal) as recorder:
+            whole.mine = recorder.record("IncidentReported", {"incident": INCIDENT | {"party": "Only theirs"}})
         record(whole, OTHER, 20)
         for code in whole.reporters:
             tocsin(whole, "node", "sync", "--node", code)
-        done_and_sent(whole, NODE, "amend", "--event", "1", "--set", "party=Only theirs", "--set", "women=2")
-        until(lambda: (rows(whole, "incidents")["party"] == "Only theirs").sum() == 1)
+        until(lambda: len(rows(whole, "incidents")) == 21)
+        done_and_sent(whole, NODE, "amend", "--event", "1", "--set", "women=2")
+        until(lambda: (rows(whole, "incidents")["women"] == 2).sum() == 1)
         for stage in STAGES:
             workers[stage].process.terminate()
             workers[stage].wait(60)
