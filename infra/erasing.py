@@ -19,7 +19,7 @@ from infra.objects import ObjectsFailed
 from infra.table import Topic
 from schemas.errors import Unreachable
 
-SECONDS, SEGMENT_SECONDS, ASKS = 30, 1.2, 3
+SECONDS, SEGMENT_SECONDS, ASK_SECONDS = 30, 1.2, 8
 ROLLING = {"segment.ms": "1000", "file.delete.delay.ms": "1000"}
 COMPACTING = ROLLING | {
     "cleanup.policy": "compact",
@@ -103,10 +103,8 @@ class Erasing:
         """
         with self._answering(), self._set(topic, ROLLING):
             time.sleep(SEGMENT_SECONDS)
-            asked = self._close_segments(topic, key)
-            for _ in range(ASKS):
-                if _within(SECONDS / ASKS, lambda: len(ends(asked)) == topic.partitions):
-                    break
+            asked, until = self._close_segments(topic, key), time.monotonic() + SECONDS
+            while not _within(ASK_SECONDS, lambda: len(ends(asked)) == topic.partitions) and time.monotonic() < until:
                 self._close_segments(topic, key)
             found = dict(ends(asked))
             before = {part: size for part, size in self._sizes(topic).items() if part in found and asked[part]}

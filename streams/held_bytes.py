@@ -68,12 +68,9 @@ def apply(held: Held, delta: bytes) -> Held:
 
 def named(delta: bytes) -> Words:
     """Return the ids of all incidents and versions that what `changes` gave names in any way, uint64[k, 2]."""
-    columns = _unpacked(delta)
-    of_runs, more = columns[len(NAME_TYPES) + len(PROFILE_COLUMNS) :], columns[-len(MORE_TYPES) :]
-    ids = [_joined(of_runs[1], 16).view("<u8").reshape(-1, 2)]
-    if len(of_runs) > len(RUN_TYPES) + len(PATTERN_COLUMNS):
-        ids += [each.reshape(-1, 2) for each in more[::2]]
-    return np.concatenate(ids)
+    of_runs = _unpacked(delta)[len(NAME_TYPES) + len(PROFILE_COLUMNS) :]
+    ids, further = _joined(of_runs[1], 16).view("<u8"), of_runs[len(RUN_TYPES) + len(PATTERN_COLUMNS) :: 2]
+    return np.concatenate([each.reshape(-1, 2) for each in (ids, *further)])
 
 
 def undo(held: Held, since: Marks) -> None:
