@@ -75,25 +75,24 @@ def lying(run, found):
     return [sum(needle in data for data in files) for needle in found]
 
 
+def asked(run, stage):
+    return any(e.key == ledger.ASK for e in read(run.kafka, f"ledger.{stage}", committed=False))
+
+
 def erase(run, workers):
-    """Have it erased while workers are killed each second, and once more in calm; return what was said, in seconds."""
-    over = threading.Event()
+    """Have it erased, and each worker killed once it is asked for its base; return what is said."""
 
     def killing():
-        while not over.wait(1.3):
-            for stage in STAGES:
-                workers[stage].kill_child()
+        for stage in STAGES:
+            until(lambda stage=stage: asked(run, stage))
+            time.sleep(0.5)
+            workers[stage].kill_child()
 
     killer = threading.Thread(target=killing, daemon=True)
     killer.start()
-    begun = time.monotonic()
-    try:
-        tocsin(run, "forget", "run", code=None)
-    finally:
-        over.set()
-        killer.join()
     done = told(run, "forget", "run")
-    return done, time.monotonic() - begun
+    killer.join()
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +121,7 @@ def run(tmp_path_factory):
         until(lambda: outstanding(whole) and all(s["why"].startswith("to be erased") for s in outstanding(whole)))
         whole.status = {one["store"]: one["left"] for one in outstanding(whole)}
         whole.summary = told(whole, "hub", "summary", REGION)
-        whole.said, whole.seconds = erase(whole, workers)
+        whole.said = erase(whole, workers)
         yield whole
     finally:
         whole.down()
