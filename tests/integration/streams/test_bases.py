@@ -47,7 +47,21 @@ def cut(rig):
     return begins
 
 
-async def asked_through(rig, broker):
+def run(rig, course, first):
+    """Run a course with two brokers, of which the first is given; both are closed."""
+
+    async def whole():
+        other = Broker(rig.kafka)
+        try:
+            await course(rig, first, other)
+        finally:
+            await first.close()
+            await other.close()
+
+    asyncio.run(whole())
+
+
+async def asked_through(rig, broker, other):
     """Commit a batch, fail in the base after it, begin anew with a new lane and commit another."""
     lane, start = await lane_on(rig, broker)
     step, broker.step = broker.step, ""
@@ -56,18 +70,18 @@ async def asked_through(rig, broker):
     broker.step = step
     with pytest.raises(Unreachable):
         await lane.tend()
-    other, start = await lane_on(rig, Broker(rig.kafka))
-    assert (start, other._state.tolist()) == (10, [10, 90])
+    again, start = await lane_on(rig, other)
+    assert (start, again._state.tolist()) == (10, [10, 90])
     rig.ask()
-    await other.tend()
-    assert other._state.tolist() == [10, 90]
-    await other.process(batch(rig, start, 10))
+    await again.tend()
+    assert again._state.tolist() == [10, 90]
+    await again.process(batch(rig, start, 10))
 
 
 @pytest.mark.parametrize("sent", [True, False], ids=["answer", "request"])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_base_whose_request_or_answer_is_lost_is_there_or_not_and_changes_nothing(rig, step, sent):
-    asyncio.run(asked_through(rig, Deaf(rig.kafka, step, sent)))
+    run(rig, asked_through, Deaf(rig.kafka, step, sent))
     assert sorted(record.value for record in rig.read(rig.copied)) == [b"%09d" % i for i in range(20)]
     assert [(start, end) for start, end, _ in rig.ledger_of()[f"{rig.source}-0"]] == [(0, 10), (10, 20)]
     assert bases(rig) == [(f"{rig.source}-0", 10, {"copied": 10})] * (2 if (step, sent) == ("EndTxn", True) else 1)
@@ -75,10 +89,10 @@ def test_a_base_whose_request_or_answer_is_lost_is_there_or_not_and_changes_noth
 
 @pytest.mark.parametrize("goes_on", [True, False])
 def test_a_lane_that_another_worker_has_writes_no_base(rig, goes_on):
-    async def attempt():
-        zombie, start = await lane_on(rig, Broker(rig.kafka))
+    async def attempt(rig, first, other):
+        zombie, start = await lane_on(rig, first)
         await zombie.process(batch(rig, start, 10))
-        owner, start = await lane_on(rig, Broker(rig.kafka))
+        owner, start = await lane_on(rig, other)
         if goes_on:
             await owner.process(batch(rig, start, 10))
         rig.ask()
@@ -87,7 +101,7 @@ def test_a_lane_that_another_worker_has_writes_no_base(rig, goes_on):
         assert bases(rig) == []
         await owner.tend()
 
-    asyncio.run(attempt())
+    run(rig, attempt, Broker(rig.kafka))
     assert [(lane, end) for lane, end, _ in bases(rig)] == [(f"{rig.source}-0", 20 if goes_on else 10)]
 
 
