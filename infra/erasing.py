@@ -19,7 +19,7 @@ from infra.objects import ObjectsFailed
 from infra.table import Topic
 from schemas.errors import Unreachable
 
-SECONDS, SEGMENT_SECONDS = 30, 1.2
+SECONDS, SEGMENT_SECONDS, ASK_SECONDS = 30, 1.2, 8
 ROLLING = {"segment.ms": "1000", "file.delete.delay.ms": "1000"}
 COMPACTING = ROLLING | {
     "cleanup.policy": "compact",
@@ -84,7 +84,7 @@ class Erasing:
         """
         with self._answering(), self._set(topic, ROLLING):
             time.sleep(SEGMENT_SECONDS)
-            closed = self._close_segments(topic)
+            closed = self._close_segments(topic, CLOSING)
             if not _within(SECONDS, lambda: self._read(group, topic, closed)):
                 return f"{group} does not read it: is that worker running?"
             if not _within(SECONDS, done):
@@ -106,6 +106,27 @@ class Erasing:
             finally:
                 producer.close()
 
+    def cut(self, topic: Topic, key: bytes, ends: Callable[[Mapping[int, int]], Mapping[int, int]]) -> str | None:
+        """Delete what lies before the offsets that `ends` gives, and return when the broker has taken its bytes from the disk.
+
+        A tombstone with this key in each partition asks for them, and closes the segment before it; `ends` is told their
+        offsets and gives one where it was answered. It is asked again for a while; where there is no answer, nothing is
+        deleted, and the sentence that is returned says why.
+        """
+        with self._answering(), self._set(topic, ROLLING):
+            time.sleep(SEGMENT_SECONDS)
+            asked, until = self._close_segments(topic, key), time.monotonic() + SECONDS
+            while not _within(ASK_SECONDS, lambda: len(ends(asked)) == topic.partitions) and time.monotonic() < until:
+                self._close_segments(topic, key)
+            found = dict(ends(asked))
+            smaller = self._smaller(topic, {part for part in found if asked[part]})
+            if found:
+                self._admin.delete_records({TopicPartition(topic.name, part): end for part, end in found.items()})
+            gone = _within(self._looks_every() + SECONDS, smaller)
+        if len(found) < topic.partitions:
+            return "a lane of it has not written its base: is `tocsin worker {stage}` running?"
+        return None if gone else "the broker has not deleted its segments yet: run this again"
+
     def reached(self, group: str, topics: Iterable[str]) -> dict[str, int]:
         """Return how far a group has read topics of one partition each, 0 where it has read nothing."""
         places = [TopicPartition(topic, 0) for topic in topics]
@@ -123,11 +144,11 @@ class Erasing:
         for sent in [producer.send(topic, None, key, partition=0) for key in (*keys, CLOSING)]:
             sent.get(timeout=SECONDS)
 
-    def _close_segments(self, topic: Topic) -> dict[int, int]:
-        """Write a tombstone to each partition; return their offsets."""
+    def _close_segments(self, topic: Topic, key: bytes) -> dict[int, int]:
+        """Write a tombstone with this key to each partition; return their offsets."""
         producer: Any = KafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True, acks="all")
         try:
-            sent = [producer.send(topic.name, None, CLOSING, partition=part) for part in range(topic.partitions)]
+            sent = [producer.send(topic.name, None, key, partition=part) for part in range(topic.partitions)]
             return {part: each.get(timeout=SECONDS).offset for part, each in enumerate(sent)}
         finally:
             producer.close()

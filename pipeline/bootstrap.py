@@ -134,6 +134,9 @@ class SinkLane:
             BatchObserved("sink", records.lane, records.start, records.end, len(records), written.rows, seconds)
         )
 
+    async def tend(self) -> None:
+        """Do nothing: the tables are their own book."""
+
     async def close(self) -> None:
         """Let go of the tables; a lane that was taken away while it was opened has none."""
         if self._sink is not None:

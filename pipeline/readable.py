@@ -9,7 +9,7 @@ from schemas.released import by_fingerprint
 from schemas.rows import read
 from schemas.wire import unframe
 
-HIDDEN = {"sealed", "wrapped", "delta"}
+HIDDEN = {"sealed", "wrapped", "delta", "state"}
 
 
 def entry(record: Entry) -> dict[str, Any]:

@@ -13,11 +13,10 @@ from typing import Any
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from pipeline.log import RECONNECT_MS, consumer
+from pipeline.log import RECONNECT_MS, Entry, consumer
 from pipeline.receipts.given import last_receipt
 from pipeline.receipts.reading import Place, Probe, Tail, answering
-from schemas.rows import read as read_row
-from schemas.wire import unframe
+from streams.ledger import ASK, read
 
 WINDOW = 60.0  # seconds over which rates are taken
 BACK = 200  # ledger records of a partition read at the start
@@ -115,7 +114,7 @@ class Top:
         for stage, tail in self._ledgers.items():
             while entries := tail.some(1_000, wait_ms=100):
                 for entry in entries:
-                    self._recent[stage].add(entry.timestamp / 1000, read_row(*unframe(entry.value or b""))["counts"])
+                    self._recent[stage].add(entry.timestamp / 1000, _counts(entry))
         return {stage: recent.rate(time.time()) for stage, recent in self._recent.items()}
 
     def _lag(self, stage: str, places: list[Place], ends: Mapping[Place, int]) -> dict[str, int]:
@@ -164,6 +163,12 @@ class Top:
         """Let go of the broker."""
         for client in (self._probe, self._reader, self._stable, self._admin, *self._ledgers.values()):
             client.close()
+
+
+def _counts(entry: Entry) -> Mapping[str, int]:
+    """Return what became of a batch's records, by a record of a ledger; of a base, or what asks for one, nothing."""
+    one = read(entry.offset, entry.value or b"") if entry.key != ASK else None
+    return one.counts if one and not one.base else {}
 
 
 def _tabled(ends: Mapping[Place, int]) -> list[Place]:

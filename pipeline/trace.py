@@ -77,17 +77,18 @@ class Tracer:
             return None
 
     def _batch(self, ledger: str, entry: Entry) -> Step:
-        lane = f"{entry.topic}-{entry.partition}"
+        """Return the batch that an entry was in, as a ledger has it; else the base in which that batch went up."""
+        lane, base = f"{entry.topic}-{entry.partition}", Step()
         for record in read(self.kafka, ledger):
-            row = self._row(record, {"BatchCommitted"})
-            if row and row["lane"] == lane and row["start"] <= entry.offset < row["end"]:
-                batch = {"lane": lane, "start": row["start"], "end": row["end"], "counts": row["counts"]}
-                return {
-                    "batch": batch,
-                    "ledger": f"{ledger}[{record.partition}]@{record.offset}",
-                    "suite": row["suite"],
-                }
-        return {}
+            row = self._row(record, {"BatchCommitted", "BaseWritten"})
+            if row is None or row["lane"] != lane or not row.get("start", 0) <= entry.offset < row["end"]:
+                continue
+            batch = {"lane": lane, "start": row.get("start", 0), "end": row["end"], "counts": row["counts"]}
+            place = f"{ledger}[{record.partition}]@{record.offset}"
+            if row["event"] == "BatchCommitted":
+                return {"batch": batch, "ledger": place, "suite": row["suite"]}
+            base = base or {"batch": batch, "ledger": place, "suite": "", "base": True}
+        return base
 
     def _after_refine(self, event_id: bytes, raw: Entry) -> Step:
         for entry in read(self.kafka, "quarantine"):

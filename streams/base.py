@@ -74,7 +74,7 @@ class Stage(Protocol[S]):
 
     `side` is what the stage may look up but does not own (refine: the key ring); None where it needs nothing.
     `topics` are those that its outputs go to. `step` may change `state` in place and returns it. `freeze` and `thaw`
-    are the snapshot, equal to the fold of all deltas.
+    are the snapshot, equal to the fold of all deltas; `shed` is what a base is made of.
     """
 
     name: str
@@ -92,6 +92,9 @@ class Stage(Protocol[S]):
     def restore(self, state: S, delta: bytes) -> S:
         """Add what one batch added."""
 
+    def shed(self, state: S) -> S:
+        """Return the state without what is kept of withdrawn cases; the one given is not used again."""
+
     def freeze(self, state: S) -> bytes:
         """Return the state as bytes."""
 
@@ -107,6 +110,9 @@ class Lane(Protocol):
 
     async def process(self, records: Records) -> None:
         """Make one batch count exactly once; any error ends the process."""
+
+    async def tend(self) -> None:
+        """Do what is to be done between batches, every few seconds; any error ends the process."""
 
     async def close(self) -> None:
         """Let go of clients; nothing is committed here."""

@@ -10,7 +10,7 @@ from streams.held import PATTERN, Held, enter_patterns
 from streams.names import Longs, Names
 from streams.profiles import PROFILE
 from streams.removals import ENDED, GONE, blot, numbers
-from streams.runs import Runs
+from streams.runs import Runs, Words
 from streams.state import Column, pack, unpack
 
 Marks = tuple[int, int, int, int, int, int, int]
@@ -51,8 +51,7 @@ def changes(held: Held, since: Marks = NOTHING, gone: Longs = NONE, ended: Longs
 
 def apply(held: Held, delta: bytes) -> Held:
     """Add to the lane what `changes` gave; the lane must stand where it stood then."""
-    types = [*NAME_TYPES, *_types(PROFILE, PROFILE_COLUMNS), *RUN_TYPES, *_types(PATTERN, PATTERN_COLUMNS)]
-    columns = iter(unpack(delta, types, MORE_TYPES))
+    columns = iter(_unpacked(delta))
     for table in (held.areas, held.parties, held.nodes):
         names.add(table, _split(next(columns), next(columns).tobytes()))
     profiles.number(held.profiles, _table(PROFILE, {name: next(columns) for name in PROFILE_COLUMNS}))
@@ -65,6 +64,13 @@ def apply(held: Held, delta: bytes) -> Held:
     for origins in columns:
         held.origins.add(origins.reshape(-1, 4)[:, :2], origins.reshape(-1, 4)[:, 2:])
     return held
+
+
+def named(delta: bytes) -> Words:
+    """Return the ids of all incidents and versions that what `changes` gave names in any way, uint64[k, 2]."""
+    of_runs = _unpacked(delta)[len(NAME_TYPES) + len(PROFILE_COLUMNS) :]
+    ids, further = _joined(of_runs[1], 16).view("<u8"), of_runs[len(RUN_TYPES) + len(PATTERN_COLUMNS) :: 2]
+    return np.concatenate([each.reshape(-1, 2) for each in (ids, *further)])
 
 
 def undo(held: Held, since: Marks) -> None:
@@ -81,6 +87,11 @@ def undo(held: Held, since: Marks) -> None:
     held.homes[since[0] :] = 0
     held.pattern_slots[:], held.reach[:] = 0, 0
     enter_patterns(held, patterns.copy())
+
+
+def _unpacked(delta: bytes) -> list[Column]:
+    types = [*NAME_TYPES, *_types(PROFILE, PROFILE_COLUMNS), *RUN_TYPES, *_types(PATTERN, PATTERN_COLUMNS)]
+    return unpack(delta, types, MORE_TYPES)
 
 
 def _sorted(held: Runs, first: int) -> list[Column]:

@@ -7,6 +7,7 @@ ends the process on any error; what was under way is then either wholly done or 
 import asyncio
 import inspect
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from streams.attempt import Piece, Spoiled, divided, whole
 from streams.base import BatchObserved, Output, Records, Stage
 from streams.beside import beside
 from streams.client import LOADING, Broker, NotYet, name_of, patiently
+from streams.line import Line
 from streams.protocol import Place, Reader, StableOffset
 from streams.recordbatch import Draft, drafts
 from streams.transaction import Batches, Transactions
@@ -76,6 +78,7 @@ class KafkaLane:
         )
         self._state: Any = None
         self._next, self._anchor, self._grown, self._written = -1, -1, 0, 0
+        self._turn, self._looked, self._counts = asyncio.Lock(), 0, Counter[str]()
 
     async def open(self) -> int:
         """Fence others, rebuild the state, return the next input offset.
@@ -87,6 +90,7 @@ class KafkaLane:
             raise Fenced(f"{self._name} was taken away before it was opened; the worker begins anew.")
         await self._transactions.fence()
         await self._settle()
+        self._looked = await ledgerlog.bound(self._broker, self._ledger)
         self._state = await self._rebuilt()
         await self._agree()
         return self._next
@@ -104,7 +108,7 @@ class KafkaLane:
         saved, why = await asyncio.to_thread(snapshot.load, folder, self._name)
         if saved is not None:
             try:
-                return await self._folded(saved)
+                return await self._folded(saved, saved.anchor)
             except (LedgerGap, snapshot.Unfit) as error:
                 why = str(error) if isinstance(error, snapshot.Unfit) else "not of this ledger"
         if why:
@@ -112,13 +116,21 @@ class KafkaLane:
                 "snapshot_discarded", lane=self._name, why=snapshot.SET_ASIDE.format(lane=self._name, why=why)
             )
             snapshot.discard(folder, self._name)
-        return await self._folded(None)
+        return await self._from_beginning()
 
-    async def _folded(self, saved: snapshot.Snapshot | None) -> Any:
-        """Return the fold of the ledger from the snapshot's record on, which must be there, or from the beginning."""
-        position = (
-            await ledgerlog.bound(self._broker, self._ledger, ledgerlog.EARLIEST) if saved is None else saved.anchor
-        )
+    async def _from_beginning(self) -> Any:
+        """Return the fold of the whole ledger; where its beginning is deleted meanwhile, of what there is then."""
+        while True:
+            begin = await ledgerlog.bound(self._broker, self._ledger, ledgerlog.EARLIEST)
+            try:
+                return await self._folded(None, begin)
+            except ledgerlog.Deleted:
+                if await ledgerlog.bound(self._broker, self._ledger, ledgerlog.EARLIEST) == begin:
+                    raise
+
+    async def _folded(self, saved: snapshot.Snapshot | None, position: int) -> Any:
+        """Return the fold of the ledger from `position` on: the snapshot's record, which must be there, or the beginning."""
+        line, self._counts = Line(self._name), Counter()
         self._next, self._anchor, self._grown, self._written = 0, -1, 0, 0
         if saved is not None:
             if saved.anchor >= await ledgerlog.bound(self._broker, self._ledger):
@@ -130,14 +142,23 @@ class KafkaLane:
         async for entry in ledgerlog.follow(self._broker, self._ledger, self._name, position):
             if saved is not None and self._anchor < 0:
                 snapshot.fits(saved, entry)
-            else:
-                ledger.abuts(self._name, entry, self._next)
-                state = await asyncio.to_thread(self._stage.restore, state, entry.delta)
-                self._grown += len(entry.delta)
-            self._next, self._anchor = entry.end, entry.offset
+                line.begin(entry.end)
+            elif (taken := line.take(entry)) is not None:
+                state = await asyncio.to_thread(self._restored, state, taken)
+            self._next, self._anchor = line.end, entry.offset
         if saved is not None and self._anchor < 0:
             raise snapshot.Unfit("not of this ledger")
+        line.check()
         return state
+
+    def _restored(self, state: Any, entry: ledger.Entry) -> Any:
+        """Return the state after one more entry, or the one with which a base begins anew."""
+        self._grown += len(entry.delta)
+        if entry.base:
+            self._counts = Counter(entry.counts)
+            return self._stage.thaw(entry.delta)
+        self._counts.update(entry.counts)
+        return self._stage.restore(state, entry.delta)
 
     async def _agree(self) -> None:
         """Compare the group's committed offset with the ledger's end; none at all is well: offsets expire, ledgers do not."""
@@ -153,7 +174,10 @@ class KafkaLane:
         anchor = self._anchor
         begin = await ledgerlog.bound(self._broker, self._ledger, ledgerlog.EARLIEST) if anchor < 0 else anchor
         entries = ledgerlog.follow(self._broker, self._ledger, self._name, begin)
-        return bool([entry async for entry in entries if entry.offset > anchor])
+        try:
+            return bool([entry async for entry in entries if entry.offset > anchor])
+        except ledgerlog.Deleted:
+            return True  # nothing is deleted before the lane has written a base behind it
 
     def _gap(self, what: str) -> None:
         raise LedgerGap(
@@ -183,6 +207,10 @@ class KafkaLane:
 
     async def process(self, records: Records) -> None:
         """Run the stage and commit outputs, ledger record and offset as one; LedgerGap where the batch is not the next."""
+        async with self._turn:
+            await self._process(records)
+
+    async def _process(self, records: Records) -> None:
         if self._state is None:
             raise Fenced(f"{self._name} was used after a fault or before it was opened; the worker must begin anew.")
         if records.start != self._next:
@@ -203,6 +231,41 @@ class KafkaLane:
         self._settings.observe(_observed(self._stage.name, records, pieces, clock.laps))
         if self._grown > max(self._settings.snapshot_bytes, min(self._written // 2, self._settings.tail_bytes)):
             await self._save()
+
+    async def tend(self) -> None:
+        """Write a base where one is asked for."""
+        async with self._turn:
+            if self._state is None:
+                return
+            asked, self._looked = await ledgerlog.asked(self._broker, self._ledger, self._looked)
+            if asked:
+                await self._rebase()
+
+    async def _rebase(self) -> None:
+        """Write a base, in a transaction that is fenced as a batch's is: the fold of the ledger, whatever is in memory.
+
+        Fenced where the ledger says more than this lane has done: another worker has it.
+        """
+        done, self._state = (self._next, self._anchor), None
+        state = await self._from_beginning()
+        if (self._next, self._anchor) != done:
+            raise Fenced(f"{self._name} was taken away while its base was written; the worker begins anew.")
+        if self._anchor < 0:
+            self._state = state
+            return
+        frozen = await asyncio.to_thread(lambda: self._stage.freeze(self._stage.shed(state)))
+        values = ledger.write_base(self._name, self._next, self._counts, frozen)
+        batches = {self._ledger: [draft for value in values for draft in self._ledger_drafts(value)]}
+        reader, now = self._membership.reader, int(time.time() * 1000)
+        ends = await self._transactions.commit(reader, self._source, self._next, batches, now)
+        self._state = await asyncio.to_thread(self._stage.thaw, frozen)
+        self._anchor = ends[self._ledger] - 1
+        self._settings.note("base_written", lane=self._name, end=self._next)
+        await self._save()
+
+    def _ledger_drafts(self, value: bytes) -> list[Draft]:
+        one = Blob.of([self._name.encode()]), Blob.of([value]), np.zeros(1, np.int64)
+        return list(drafts(*one, self._settings.batch_bytes))
 
     async def _refresh(self) -> None:
         refresh = getattr(self._side, "refresh", None)
@@ -234,12 +297,10 @@ class KafkaLane:
             for output in piece.outcome.outputs:
                 for place, draft in _by_place(output, self._settings.batch_bytes):
                     batches.setdefault(place, []).append(draft)
-        key = self._name.encode()
         for piece in pieces:
             out = piece.outcome
             value = ledger.write(self._name, piece.start, piece.end, out.counts, out.suite, out.delta)
-            one = drafts(Blob.of([key]), Blob.of([value]), np.zeros(1, np.int64), self._settings.batch_bytes)
-            batches.setdefault(self._ledger, []).extend(one)
+            batches.setdefault(self._ledger, []).extend(self._ledger_drafts(value))
         return batches
 
     async def close(self) -> None:

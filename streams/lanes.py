@@ -80,6 +80,7 @@ class Lanes:
         self._assigned: frozenset[TP] | None = None
         self._opening: asyncio.Task[None] | None = None
         self._running: set[asyncio.Future[None]] = set()
+        self._tending: asyncio.Future[None] | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -130,6 +131,19 @@ class Lanes:
             self._out[tp] += 1
             self.thread.wake()
 
+    async def tend(self) -> None:
+        """Let each open lane do what is to be done between batches."""
+        self._tending = asyncio.ensure_future(self._tend_all(self.epoch))
+        await asyncio.shield(self._tending)
+
+    async def _tend_all(self, epoch: int) -> None:
+        try:
+            for tp in sorted(self._ready):
+                if self.epoch == epoch and not self._ended.done():
+                    await self._lanes[tp].tend()
+        except Exception as error:  # noqa: BLE001 -- not swallowed: it ends the worker
+            self.failed(error)
+
     def assigned(self, tps: Iterable[TP], reader: Reader) -> None:
         """Open the lanes of a new assignment, in a task of its own: the group hears no heartbeat during its callback."""
         self.epoch += 1
@@ -176,9 +190,8 @@ class Lanes:
             self.failed(error)
 
     async def _close_all(self, seconds: float) -> None:
-        if self._running:
-            await asyncio.wait(set(self._running), timeout=seconds)
-        if self._running:
+        under_way = {one for one in (*self._running, self._tending) if one and not one.done()}
+        if under_way and (await asyncio.wait(under_way, timeout=seconds))[1]:
             raise Retries(
                 f"A batch did not end within {seconds:.0f} s of losing its partition; the worker begins anew."
             )

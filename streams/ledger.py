@@ -1,29 +1,45 @@
 """The ledger: what each lane has done, as ranges of offsets that abut, written in the transactions that did it.
 
-`ledger.<stage>` has 4 partitions shared by all lanes. No I/O here; `streams.ledgerlog` reads it from the broker.
+`ledger.<stage>` has 4 partitions shared by all lanes. A lane that is asked to writes a base: its whole state as of the end
+of its ledger, with which its line begins anew, so that what is older can be deleted. No I/O here; `streams.ledgerlog` reads
+it from the broker.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from schemas import rows
-from schemas.errors import LedgerGap
 from schemas.released import latest
 from schemas.wire import confluent, unframe
 from streams.partition import partition_of
 
 PARTITIONS = 4
+PART_BYTES = 4 << 20
+ASK = b"base"
+"""The key of a record that asks all lanes of its partition for a base; no lane is named so."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One batch of a lane: it took input offsets `start` to before `end`; `offset` is its place in the ledger."""
+    """One batch of a lane: it took input offsets `start` to before `end`; `offset` is its place in the ledger.
 
+    Or one of the `parts` of a base, number `part`: `start` is 0, and `delta` and `counts` are those of all batches.
+    """
+
+    lane: str
     offset: int
     start: int
     end: int
+    counts: Mapping[str, int]
     delta: bytes = field(repr=False)
+    part: int = 0
+    parts: int = 0
+
+    @property
+    def base(self) -> bool:
+        """Whether the state begins anew here."""
+        return self.parts > 0
 
 
 @dataclass(frozen=True)
@@ -49,11 +65,24 @@ def write(lane: str, start: int, end: int, counts: Mapping[str, int], suite: str
     return confluent(release, rows.write(release, value))
 
 
+def write_base(lane: str, end: int, counts: Mapping[str, int], state: bytes) -> Iterator[bytes]:
+    """Yield the records of a base, framed: parts of at most PART_BYTES of the state."""
+    release, starts = latest("BaseWritten"), range(0, max(len(state), 1), PART_BYTES)
+    value = {"lane": lane, "end": end, "parts": len(starts), "counts": dict(counts)}
+    for part, start in enumerate(starts):
+        yield confluent(
+            release, rows.write(release, value | {"part": part, "state": state[start : start + PART_BYTES]})
+        )
+
+
 def read(offset: int, framed: bytes) -> Entry:
     """Return the entry in one ledger record."""
     release, body = unframe(framed)
     value = rows.read(release, body)
-    return Entry(offset, value["start"], value["end"], value["delta"])
+    if release.name == "BaseWritten":
+        some = value["counts"], value["state"], value["part"], value["parts"]
+        return Entry(value["lane"], offset, 0, value["end"], *some)
+    return Entry(value["lane"], offset, value["start"], value["end"], value["counts"], value["delta"])
 
 
 class Resolver:
@@ -80,13 +109,3 @@ class Resolver:
     def unresolved(self) -> bool:
         """Return whether a record of the lane still waits for its marker."""
         return bool(self._open)
-
-
-def abuts(lane: str, entry: Entry, following: int) -> Entry:
-    """Return the entry; LedgerGap where it does not start at `following`, the end of the one before it."""
-    if entry.start != following or entry.end <= entry.start:
-        raise LedgerGap(
-            f"The ledger of {lane} does not abut: batch {entry.start} to {entry.end} (ledger offset {entry.offset}) comes "
-            f"after {following}. Stop all workers; look at the ledger by `tocsin tap` before you start one again."
-        )
-    return entry

@@ -15,12 +15,16 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from schemas.errors import LedgerGap, Unreachable
 from streams.client import LOADING, Broker, NotYet, name_of, patiently
-from streams.ledger import Block, Entry, Resolver
+from streams.ledger import ASK, Block, Entry, Resolver
 
 FETCH_BYTES, WAIT_MS = 8 << 20, 500
 UNCOMMITTED, EARLIEST, LATEST = 0, -2, -1
 OUT_OF_RANGE, MOVED = 1, frozenset({3, 5, 6, 9})
 GONE = -1
+
+
+class Deleted(LedgerGap):
+    """A position of the ledger that the broker does not have any more."""
 
 
 def blocks(data: bytes, position: int) -> Iterator[Block]:
@@ -46,7 +50,7 @@ def _block(batch: Any, position: int) -> Block:
 async def follow(broker: Broker, place: tuple[str, int], lane: str, position: int) -> AsyncIterator[Entry]:
     """Yield the lane's committed entries from ledger offset `position` to the high watermark, in order.
 
-    To be called after fencing: then each record of the lane has its marker. LedgerGap where the ledger begins later.
+    To be called after fencing: then each record of the lane has its marker. Deleted where the ledger begins later.
     """
     resolver, end = Resolver(lane), await bound(broker, place, LATEST)
     while True:
@@ -96,10 +100,22 @@ async def fetch(broker: Broker, place: tuple[str, int], position: int, wait_ms: 
     return int(end), rest[-1] or b""
 
 
+async def asked(broker: Broker, place: tuple[str, int], position: int) -> tuple[bool, int]:
+    """Return whether a record from `position` on asks for bases, and the position after what was looked at."""
+    end, data = await patiently(f"reading {place[0]}-{place[1]}", partial(fetch, broker, place, position))
+    if end == GONE:
+        return False, await bound(broker, place, EARLIEST)
+    found = False
+    for block in blocks(data, position):
+        position = block.following
+        found = found or any(key == ASK for _, key, _ in block.records)
+    return found, position
+
+
 async def _fetch(broker: Broker, place: tuple[str, int], position: int) -> bytes:
     end, data = await fetch(broker, place, position, WAIT_MS)
     if end == GONE:
-        raise LedgerGap(
+        raise Deleted(
             f"{place[0]}-{place[1]} has no offset {position} any more: part of the ledger was deleted, and state cannot "
             "be rebuilt. Its retention must be unlimited; restore the topic from the broker's backup."
         )

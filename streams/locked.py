@@ -46,6 +46,10 @@ class Locked(Stage[S]):
         """Add a locked delta; WrongKey where it is not locked under this key."""
         return self._stage.restore(state, unlock(self._key, delta))
 
+    def shed(self, state: S) -> S:
+        """Return the state without what is kept of withdrawn cases."""
+        return self._stage.shed(state)
+
     def freeze(self, state: S) -> bytes:
         """Return the snapshot, locked."""
         return lock(self._key, self._stage.freeze(state))

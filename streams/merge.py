@@ -39,6 +39,7 @@ from streams.quarantine import failed, quarantined
 from streams.removals import ENDED, GONE, blot, chosen, prepare
 from streams.runs import compact
 from streams.sharing import DAY, NOTHING_ENDED, Ended, News, share, topic_of
+from streams.shedding import shed
 
 SECRET_BYTES = 32
 
@@ -83,6 +84,10 @@ class Merge:
     def restore(self, state: Held, delta: bytes) -> Held:
         """Add a batch's delta."""
         return held_bytes.apply(state, delta)
+
+    def shed(self, state: Held) -> Held:
+        """Return the state without incidents whose consent is withdrawn, and what they alone have brought."""
+        return shed(state)
 
     def freeze(self, state: Held) -> bytes:
         """Return the snapshot."""

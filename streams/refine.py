@@ -163,6 +163,10 @@ class Refine:
         """Add a batch's delta."""
         return refined.apply(state, delta)
 
+    def shed(self, state: Refined) -> Refined:
+        """Return the state as it is: a withdrawal has taken the lives and what waited with it."""
+        return state
+
     def freeze(self, state: Refined) -> bytes:
         """Return the snapshot."""
         return refined.freeze(state)

@@ -14,7 +14,7 @@ from streams.completeness import listed
 from streams.dedupe import Hashes, Longs, Seen, enter, fresh
 from streams.lives import Life
 from streams.reported import Reported, States
-from streams.state import pack, unpack
+from streams.state import Column, pack, unpack
 from streams.waiting import Waits
 
 REF_BYTES = 16
@@ -78,9 +78,18 @@ def changes(sequences: Longs, hashes: Hashes, states: States, changed: Changed) 
     return pack(columns)
 
 
+def named(delta: bytes) -> set[bytes]:
+    """Return the ids of all events of cases that what `changes` gave names: in lives, and of what waits and for what."""
+    packed = [each.tobytes() for each in _unpacked(delta)[5:]]
+    some = lives.unpack(packed[0]) if packed else {}
+    waits = waiting.unpack(packed[1])[0].values() if packed else ()
+    found = {ident for key, life in some.items() for ident in (key, *life.versions)}
+    return found | {ident for one in waits for ident in (one.event_id, *(need for need, _ in one.needs))}
+
+
 def apply(state: Refined, delta: bytes) -> Refined:
     """Add to the state what `changes` gave."""
-    starts, lengths, hashes, refs, *more = unpack(delta, ["<i8", "<i8", "<u4", "u1"], ["u1", "u1", "u1"])
+    starts, lengths, hashes, refs, *more = _unpacked(delta)
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     numbers = np.repeat(starts, lengths) + within
     enter(state.seen, numbers, hashes.copy())
@@ -99,6 +108,10 @@ def freeze(state: Refined) -> bytes:
     numbers, hashes = listed(state.seen)
     changed = Changed(frozenset(state.withdrawn), state.lives, state.waiting)
     return changes(numbers, hashes, state.reported.of(numbers), changed)
+
+
+def _unpacked(delta: bytes) -> list[Column]:
+    return unpack(delta, ["<i8", "<i8", "<u4", "u1"], ["u1", "u1", "u1"])
 
 
 def _octets(data: bytes) -> States:

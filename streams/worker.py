@@ -26,6 +26,7 @@ from streams.transport import Transport
 LEAVING_SECONDS, STOPPING_SECONDS = 3.0, 5.0
 CONNECTING_SECONDS = 10.0  # to begin anew costs seconds of imports: a broker that restarts is waited for
 LOOK_SECONDS = 5.0  # between two looks for new topics
+TEND_SECONDS = 2.0  # between two looks whether a base is asked for
 AGAIN = Retries.exit_code
 
 
@@ -134,6 +135,12 @@ async def _look_for_idleness(settings: WorkerSettings, lanes: Lanes, ended: "asy
             return
 
 
+async def _look_after(lanes: Lanes) -> None:
+    while True:
+        await asyncio.sleep(TEND_SECONDS)
+        await lanes.tend()
+
+
 async def _serve(settings: WorkerSettings) -> int:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(4, thread_name_prefix="lane"))
@@ -153,6 +160,7 @@ async def _serve(settings: WorkerSettings) -> int:
         asyncio.ensure_future(_started(app, lanes)),
         asyncio.ensure_future(_watched(_look_for_topics(settings, topics, lanes), lanes)),
         asyncio.ensure_future(_watched(_look_for_idleness(settings, lanes, ended), lanes)),
+        asyncio.ensure_future(_watched(_look_after(lanes), lanes)),
     ]
     end = await ended
     for watcher in watchers[1:]:

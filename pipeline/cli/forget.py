@@ -39,9 +39,10 @@ def forget() -> None:
 def run(context: click.Context, *, data: Path | None, as_line: bool) -> None:
     """Take what withdrawn cases left out of the log and the object store, and sign a receipt for each store.
 
-    It takes half a minute where there is something to do. A command that was killed is run again. Records of `accepted`
-    up to the last that has to go are deleted: they are derived, and merge has read them. A case that has its receipt
-    stays forgotten: what came of it again, its key or its rows, is taken out too.
+    It takes up to a minute where there is something to do. A command that was killed is run again. Records of `accepted`
+    up to the last that has to go are deleted: they are derived, and merge has read them. So are ledger records that lie
+    before the whole states that the workers of refine and merge write now. A case that has its receipt stays forgotten:
+    what came of it again, its key or its rows, is taken out too.
     """
     _end(context, _erased(data_folder(data)), as_line, whole=False)
 
@@ -146,10 +147,11 @@ async def _eraser(
     from infra.table import expand
     from pipeline.cli.proofs import HUB
     from pipeline.erasure.eraser import Eraser
+    from pipeline.erasure.ledgers import Ledgers
     from pipeline.erasure.receipts import Shelf
     from pipeline.erasure.stores import Stores
     from pipeline.hub.trees import signer
-    from pipeline.keyrings import endpoint, region_keys
+    from pipeline.keyrings import endpoint, ledger_key, region_keys
     from pipeline.log import topics
     from pipeline.stores import open_store
     from streams.client import Broker
@@ -160,7 +162,8 @@ async def _eraser(
     table = {topic.name: topic for topic in expand(nodes, secrets)}
     broker, hand = await Broker(kafka).connect(), Erasing(kafka)
     try:
-        stores = Stores(broker, open_store(home), secrets)
+        ledgers = Ledgers(broker, ledger_key(home), home / "streams")
+        stores = Stores(broker, open_store(home), secrets, ledgers)
         master = Cluster(home).kept["ports"]["master"]
         yield Eraser(kafka, stores, hand, Shelf(proof / "erased"), signer(proof, None, HUB), table, master, say), nodes
     finally:

@@ -85,7 +85,8 @@ def _standing(hub: dict[str, Any]) -> str:
 def _batch(step: dict[str, Any]) -> str:
     batch = step["batch"]
     counts = ", ".join(f"{name} {count}" for name, count in batch["counts"].items() if count)
-    return f"{step['ledger']}  offsets {batch['start']}–{batch['end'] - 1}  ({counts})"
+    base = ", all before a base" if "base" in step else ""
+    return f"{step['ledger']}  offsets {batch['start']}–{batch['end'] - 1}{base}  ({counts})"
 
 
 def _table(step: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 A case's turn comes when its node's receipt has passed its withdrawal: then refine, merge and the sink have done with it,
 and nothing of it can come any more. The keys and the tables are cleaned by those who own them; here it is looked whether
-they are, and done what is left: `hub.<region>` is compacted, `accepted` purged, the object store's volumes written anew.
+they are, and done what is left: `hub.<region>` is compacted, `accepted` purged, ledgers are cut behind bases that are asked for,
+the object store's volumes written anew.
 
 A case that has its receipt stays forgotten. Where its key comes again, as from an old copy of its node, it is buried at
 once; where the log has lost its withdrawal, as after a restore, merge is told again what the withdrawal had named.
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 
 from infra.erasing import SEGMENT_SECONDS, Erasing, vacuum
 from infra.table import Topic
+from pipeline.erasure.ledgers import STAGES, Bases, topic_of
 from pipeline.erasure.looking import ID, Hit, SharedKeys, check_keys, stands
 from pipeline.erasure.receipts import KEYS, Receipt, Shelf
 from pipeline.erasure.stores import ACCEPTED_TOPIC, Left, Looked, Stores
@@ -23,11 +25,13 @@ from pipeline.erasure.withdrawn import Case, withdrawn
 from pipeline.hub.trees import Signer
 from pipeline.receipts.given import last_receipt
 from schemas.nodekeys import EPOCH
+from streams.ledger import ASK
 from streams.withdrawals import told
 
 VOLUMES, REFINE, MERGE, HUB_TOPICS, TABLES = "volumes", "tocsin.refine", "tocsin.merge", "hub.", "tables of "
 DERIVED = (ACCEPTED_TOPIC, HUB_TOPICS)
-LOG = (KEYS, *DERIVED)
+LEDGERS = {topic_of(stage): stage for stage in STAGES}
+LOG = (KEYS, *DERIVED, *LEDGERS)
 """How the names of stores begin that are topics."""
 PATIENCE = 120.0
 ERASE = "to be erased: `tocsin forget run`"
@@ -84,13 +88,15 @@ class Eraser:
         due = [case for case in ready if self._unsigned(case) or case.ref in held]
         if not due:
             return
-        copied = self.hand.replicated([ACCEPTED_TOPIC, *{topic for topic, _ in looked.records}])
+        copied = self.hand.replicated([ACCEPTED_TOPIC, *LEDGERS, *{topic for topic, _ in looked.records}])
         self._why |= dict.fromkeys(copied, "another broker has a copy of it, which cannot be looked at from here")
         compacted = [(topic, hits) for (topic, _), hits in looked.records.items() if topic != ACCEPTED_TOPIC]
         await asyncio.gather(*(self._compact(topic, hits) for topic, hits in compacted))
         held_there = sum(len(hits) for (topic, _), hits in looked.records.items() if topic == ACCEPTED_TOPIC)
         if held_there or any(ACCEPTED_TOPIC in self._unsigned(case) for case in due):
             await self._purge(held_there)
+        holding = {one.store for one in looked.left if one.count}.union(*map(self._unsigned, due))
+        await self._cut([topic for topic in LEDGERS if topic in holding])
         self._sign(due, await self.stores.look(due))
         self._vacuum(due)
 
@@ -103,7 +109,8 @@ class Eraser:
     def stores_of(self, case: Case) -> list[str]:
         """Return the stores that sign for a case."""
         regions = [name for region in self.stores.secrets for name in (f"hub.{region}", f"{TABLES}{region}")]
-        return [f"{KEYS}{case.node}", ACCEPTED_TOPIC, *regions, *([VOLUMES] if self.master is not None else [])]
+        volumes = [VOLUMES] if self.master is not None else []
+        return [f"{KEYS}{case.node}", ACCEPTED_TOPIC, *LEDGERS, *regions, *volumes]
 
     def _ready(self, cases: Sequence[Case]) -> list[Case]:
         """Return the cases of which nothing can come any more."""
@@ -172,6 +179,19 @@ class Eraser:
         why = await asyncio.to_thread(self.hand.purge, self.topics[ACCEPTED_TOPIC], MERGE, self._receipted(nodes))
         if why:
             self._why[ACCEPTED_TOPIC] = why
+
+    async def _cut(self, topics: Sequence[str]) -> None:
+        """Have ledgers cut behind bases that their lanes are asked for, and useless snapshots removed."""
+        for topic in topics:
+            self.say(f"{topic}: each lane writes a base, and what lies before goes")
+            bases = Bases(self.kafka, LEDGERS[topic])
+            try:
+                why = await asyncio.to_thread(self.hand.cut, self.topics[topic], ASK, bases.ends)
+            finally:
+                bases.close()
+            if why:
+                self._why[topic] = why.format(stage=LEDGERS[topic])
+            await self.stores.ledgers.discard(LEDGERS[topic])
 
     def _receipted(self, nodes: Sequence[str]) -> Callable[[], bool]:
         """Return what says whether all that refine has read by now has its receipts: they name what merge has refused."""

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import Stops
 from schemas.nodekeys import EPOCH
@@ -119,14 +120,19 @@ async def check_keys(broker: Broker, topic: str) -> None:
         )
 
 
-def _hits(records: Records, part: Part, field: str, ids: Collection[bytes]) -> Iterator[Hit]:
-    words = ids_of(part.columns, field)
+def among(words: NDArray[np.uint64], ids: Collection[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield where one of these ids stands in uint64[n, 2], big-endian halves, and which."""
     firsts = np.frombuffer(b"".join(each[:8] for each in ids), ">u8")
     for row in np.flatnonzero(np.isin(words[:, 0], firsts.astype(np.uint64))).tolist():
         named = words[row].astype(">u8").tobytes()
         if named in ids:
-            at = int(np.searchsorted(records.offsets, part.offsets[row]))
-            yield Hit(named, int(part.offsets[row]), records.keys.item(at))
+            yield row, named
+
+
+def _hits(records: Records, part: Part, field: str, ids: Collection[bytes]) -> Iterator[Hit]:
+    for row, named in among(ids_of(part.columns, field), ids):
+        at = int(np.searchsorted(records.offsets, part.offsets[row]))
+        yield Hit(named, int(part.offsets[row]), records.keys.item(at))
 
 
 def _held(records: Records, ids: Collection[bytes]) -> Iterator[Hit]:

@@ -1,7 +1,7 @@
 """How much each store still holds of each withdrawn case: counted by looking, whatever anybody says to have erased.
 
-A store is `keys.<node>`, `accepted`, `hub.<region>`, the tables of a region. In `keys.<node>` an epoch's key that its node has
-ended counts for each case: with an old backup of the cases' keys it opens them. The object store's volumes, which keep what was
+A store is `keys.<node>`, `accepted`, the ledger of a stage, `hub.<region>`, the tables of a region. In `keys.<node>` an epoch's
+key that its node has ended counts for each case: with an old backup of the cases' keys it opens them. The object store's volumes, which keep what was
 deleted until they are written anew, cannot be looked into.
 """
 
@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.erasure import ledgers
+from pipeline.erasure.ledgers import Ledgers
 from pipeline.erasure.looking import ACCEPTED, HUB, Hit, keyed, naming
 from pipeline.erasure.withdrawn import Case
 from pipeline.hub.reading import table as read
@@ -56,6 +58,7 @@ class Stores:
     broker: Broker
     objects: Store
     secrets: Mapping[str, bytes]
+    ledgers: Ledgers
 
     async def look(self, cases: Sequence[Case]) -> Looked:
         """Look through all stores for these cases."""
@@ -63,6 +66,8 @@ class Stores:
         events = {event: case.ref for case in cases for event in case.events}
         hits = {place: await naming(self.broker, place, ACCEPTED, events) for place in sorted(places)}
         left = list(_counted(ACCEPTED_TOPIC, cases, (events[hit.named] for found in hits.values() for hit in found)))
+        for stage in ledgers.STAGES:
+            left += _counted(ledgers.topic_of(stage), cases, await self.ledgers.look(stage, events))
         gone, shared = {case.ref for case in cases if case.receipted}, set[bytes]()
         for region, secret in self.secrets.items():
             minted = {seal.mint(secret, event): ref for event, ref in events.items()}

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pipeline.log import Entry
-from schemas.errors import LedgerGap
-from schemas.rows import read
-from schemas.wire import unframe
 from streams.completeness import held, highest, missing
+from streams.ledger import ASK, read
+from streams.ledger import Entry as Batch
+from streams.line import Line
 from streams.locked import Locked
 from streams.refine import Refine
 from streams.refined import Refined
@@ -61,22 +61,29 @@ class Lane:
 def lanes(ledger: Iterable[Entry], key: bytes) -> list[Lane]:
     """Return the lane of every node of the ledger, by node; `key` opens its deltas.
 
-    Raises LedgerGap where the ranges of a lane do not abut.
+    Raises LedgerGap where the ranges of a lane do not abut, or neither begin at 0 nor with a base.
     """
     found: dict[str, Lane] = {}
-    for entry in ledger:
-        release, body = unframe(entry.value or b"")
-        row = read(release, body)
-        name = row["lane"]
-        lane = found.setdefault(name, Lane(name.removeprefix("raw.").rpartition("-")[0], row["start"]))
-        if lane.end != row["start"]:
-            raise LedgerGap(
-                f"ledger.refine jumps from {lane.end} to {row['start']} in {name}; stop the workers and keep the data."
-            )
-        stage = Locked(Refine(lane.node, partitions=1), key)
-        lane.end, lane.state = row["end"], stage.restore(lane.state, row["delta"])
-        lane.counts.update(row["counts"])
+    lines: dict[str, Line] = {}
+    for record in ledger:
+        if record.key == ASK:
+            continue
+        entry = read(record.offset, record.value or b"")
+        line = lines.setdefault(entry.lane, Line(entry.lane))
+        lane = found.setdefault(entry.lane, Lane(entry.lane.removeprefix("raw.").rpartition("-")[0]))
+        if (taken := line.take(entry)) is not None:
+            _go_on(lane, taken, Locked(Refine(lane.node, partitions=1), key))
+    for line in lines.values():
+        line.check()
     return sorted(found.values(), key=lambda lane: lane.node)
+
+
+def _go_on(lane: Lane, entry: Batch, stage: Locked[Refined]) -> None:
+    """Add one entry to a lane, or begin it anew with a base."""
+    if entry.base:
+        lane.state, lane.counts = stage.empty(entry.lane), Counter()
+    lane.end, lane.state = entry.end, stage.restore(lane.state, entry.delta)
+    lane.counts.update(entry.counts)
 
 
 def fold(ledger: Iterable[Entry], key: bytes) -> list[NodeCompleteness]:

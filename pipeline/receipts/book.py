@@ -35,7 +35,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Batch:
-    """One record of the ledger of refine: offsets `start` to before `end` of the node's topic."""
+    """One record of the ledger of refine: offsets `start` to before `end` of the node's topic; a base starts at 0."""
 
     start: int
     end: int
@@ -74,7 +74,9 @@ class Book:
         return self._state.withdrawn
 
     def add(self, batch: Batch) -> None:
-        """Add the next batch; LedgerGap where it is not the next."""
+        """Add the next batch; LedgerGap where it is not the next. A base of what was added says nothing new."""
+        if (batch.start, batch.end) == (0, self._read):
+            return
         if batch.start != self._read:
             raise LedgerGap(
                 f"The ledger of raw.{self.node} jumps from {self._read} to {batch.start}; no receipt is given. Stop the "

@@ -51,6 +51,10 @@ class Tail:
         """Return whether everything before these ends was read."""
         return all(self._client.position(TopicPartition(*place)) >= end for place, end in ends.items())
 
+    def ended(self) -> bool:
+        """Return whether all that is committed by now was read."""
+        return all(self._client.position(place) >= end for place, end in self._client.end_offsets(self._places).items())
+
     def close(self) -> None:
         """Let go of the broker."""
         self._client.close()

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka import KafkaProducer
 
@@ -26,7 +26,9 @@ from schemas import rows
 from schemas.errors import Quarantines, Stops, TocsinError
 from schemas.released import latest
 from schemas.wire import confluent, unframe
+from streams import ledger
 from streams.base import BatchObserved
+from streams.line import Line
 from streams.locked import Locked
 from streams.refine import Refine
 
@@ -34,6 +36,7 @@ AHEAD = 500  # ledger records of one wave
 BACK = 64  # where to begin in the ledger of merge, at first, before its end
 PAUSE = 0.2
 QUARANTINE: Place = ("quarantine", 0)
+T = TypeVar("T")
 
 
 @dataclass
@@ -52,6 +55,7 @@ class Receipts:
     def __init__(self, kafka: str, key: bytes, hubs: list[str], positions: Callable[[str, int], int]) -> None:
         self._kafka, self._key, self._hubs, self._positions = kafka, key, hubs, positions
         self._books: dict[str, Book] = {}
+        self._lines: dict[str, Line] = {}
         self._wave: Wave | None = None
         self._merged: dict[Place, int] = {}
         self._begun = False
@@ -113,13 +117,27 @@ class Receipts:
         """Read on in the ledger of refine, and only then ask where `accepted` ends."""
         entries = self._ledger.some(AHEAD)
         for entry in entries:
-            row = _row(entry)
-            node = row["lane"].removeprefix("raw.").rpartition("-")[0]
-            self._book(node).add(Batch(row["start"], row["end"], row["counts"], row["delta"]))
+            if entry.key != ledger.ASK:
+                self._enter(entry)
+        if not entries and any(line.cut and not line.begun for line in self._lines.values()):
+            self._check()
         raw = {node: book.read for node, book in self._books.items() if book.waits}
         if raw:
             self._wave = Wave(raw, self._probe.ends(["accepted"]))
         return bool(entries or raw)
+
+    def _enter(self, entry: Entry) -> None:
+        one = _committed(entry)
+        taken = self._lines.setdefault(one.lane, Line(one.lane)).take(one)
+        if taken is not None:
+            node = one.lane.removeprefix("raw.").rpartition("-")[0]
+            self._book(node).add(Batch(taken.start, taken.end, taken.counts, taken.delta))
+
+    def _check(self) -> None:
+        """Raise LedgerGap where the ledger of a node neither begins at 0 nor with a base."""
+        if self._ledger.ended():
+            for line in self._lines.values():
+                line.check()
 
     def _book(self, node: str) -> Book:
         if node not in self._books:
@@ -141,10 +159,9 @@ class Receipts:
 
     def _read_merge(self) -> None:
         while entries := self._merge.some(100):
-            for entry in entries:
-                row = _row(entry)
-                topic, _, partition = row["lane"].rpartition("-")
-                self._merged[topic, int(partition)] = row["end"]
+            for one in [_committed(entry) for entry in entries if entry.key != ledger.ASK]:
+                topic, _, partition = one.lane.rpartition("-")
+                self._merged[topic, int(partition)] = one.end
 
     def _passed(self, wave: Wave, position: Callable[[Place], int]) -> bool:
         for place in wave.ends.keys() - wave.passed:
@@ -199,14 +216,22 @@ class Receipts:
 
 def _row(entry: Entry) -> dict[str, Any]:
     """Return a record of ours as its values; Stops where it is none: only our own workers write these topics."""
+    return _ours(entry, lambda: rows.read(*unframe(entry.value or b"")))
+
+
+def _committed(entry: Entry) -> ledger.Entry:
+    """Return a record of a ledger; Stops where it is none."""
+    return _ours(entry, lambda: ledger.read(entry.offset, entry.value or b""))
+
+
+def _ours(entry: Entry, read: Callable[[], T]) -> T:
     try:
-        row: dict[str, Any] = rows.read(*unframe(entry.value or b""))
+        return read()
     except Quarantines as error:
         raise Stops(
             f"The record of {entry.topic}-{entry.partition} at offset {entry.offset} cannot be read ({error.reason}): "
             "update tocsin on this machine; no receipt is given until then."
         ) from error
-    return row
 
 
 def run(make: Callable[[], Receipts], kafka: str, until_idle: float | None) -> int:

@@ -205,12 +205,12 @@ def snapshot_without_tail() -> None:
 
     inner = KafkaLane._folded
 
-    async def folded(self, saved):
+    async def folded(self, saved, position):
         stage = self._stage
         if saved is not None:
             self._stage = _Deaf(stage)
         try:
-            return await inner(self, saved)
+            return await inner(self, saved, position)
         finally:
             self._stage = stage
 

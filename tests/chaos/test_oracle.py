@@ -466,6 +466,18 @@ def an_overlap_in_the_ledger(w):
     w.ledger.append(("merge", "accepted-0", 2, 3, {}, 50_000))
 
 
+def a_base_with_another_end(w):
+    w.ledger.append(("merge", "accepted-0", 0, 4, {}, 50_000))
+
+
+def a_base_with_other_counts(w):
+    w.ledger.append((*w.ledger[0][:4], {"accepted": 1}, 50_000))
+
+
+def a_ledger_that_was_cut_without_a_base(w):
+    w.ledger[1] = ("merge", "accepted-0", 2, 5, {}, 50_000)
+
+
 def an_offset_ahead(w):
     w.committed[0] = ("refine", "raw.N-0", 9)
 
@@ -822,6 +834,7 @@ def other_bytes_of_a_referral(w):
 BROKEN = {
     "I1": [
         stranger,
+        a_base_with_other_counts,
         lost_on_the_way,
         lost,
         resurrected,
@@ -919,7 +932,14 @@ BROKEN = {
         other_values_of_a_closed_version,
     ],
     "I4": [after_the_withdrawal, out_of_order, no_withdrawal, a_version_after_the_withdrawal, ended_before_it_came],
-    "I5": [a_hole_in_the_ledger, an_overlap_in_the_ledger, an_offset_ahead, a_record_not_taken],
+    "I5": [
+        a_hole_in_the_ledger,
+        an_overlap_in_the_ledger,
+        a_base_with_another_end,
+        a_ledger_that_was_cut_without_a_base,
+        an_offset_ahead,
+        a_record_not_taken,
+    ],
     "I6": [an_open_transaction],
     "I7": [
         a_hole_in_the_table,
@@ -971,6 +991,13 @@ def test_a_run_that_tried_less_is_red(tmp_path, breaking, sentence):
     world = World()
     breaking(world)
     assert sentence in {line for one in world.judged(tmp_path).values() for line in one.wrong}
+
+
+def test_bases_and_what_was_cut_before_them_change_nothing(tmp_path):
+    world = World()
+    world.ledger += [world.ledger[0], world.ledger[1]]
+    world.ledger.insert(0, ("refine", "raw.N-0", 1, 2, {}, 50_000))
+    assert world.judged(tmp_path, {"I5"})["I5"].wrong == []
 
 
 def test_another_table_after_a_replay_is_red(tmp_path):

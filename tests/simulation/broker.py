@@ -17,7 +17,7 @@ HEAD = struct.Struct(">qiibI")
 COVERED = struct.Struct(">hiqqqhii")
 MARKERS = {kind: b"\x20\x00\x00\x00\x08\x00\x00\x00" + bytes([kind]) + b"\x0c" + bytes(6) + b"\x00" for kind in (0, 1)}
 
-OK, UNKNOWN_TOPIC, MOVED_LEADER, LOADING, NOT_COORDINATOR, FEW_REPLICAS = 0, 3, 6, 14, 16, 19
+OK, OUT_OF_RANGE, UNKNOWN_TOPIC, MOVED_LEADER, LOADING, NOT_COORDINATOR, FEW_REPLICAS = 0, 1, 3, 6, 14, 16, 19
 ILLEGAL_GENERATION, UNKNOWN_MEMBER, OUT_OF_ORDER, BAD_EPOCH, BAD_STATE = 22, 25, 45, 47, 48
 OFFSETS = "__consumer_offsets", 0  # the log of all groups
 BAD_MAPPING, CONCURRENT, FENCED_INSTANCE, UNSTABLE, FENCED = 49, 51, 82, 88, 90
@@ -38,7 +38,7 @@ class Log:
     """One partition."""
 
     def __init__(self):
-        self.batches, self.ends, self.end = [], [], 0
+        self.batches, self.ends, self.start, self.end = [], [], 0, 0
         self.open = {}  # producer: first offset of its transaction
         self.aborted = []  # (producer, first, last)
         self.last = {}  # producer: (epoch, next sequence, {(epoch, sequence): base} of the last five batches)
@@ -47,6 +47,10 @@ class Log:
     def stable(self):
         """Return the last stable offset."""
         return min(self.open.values(), default=self.end)
+
+    def delete(self, before):
+        """Let the log begin at an offset; the judge still sees what lies before it."""
+        self.start = max(self.start, before)
 
     def put(self, raw, producer, count, kind):
         base = self.end
@@ -303,6 +307,7 @@ class Cluster:
         ((topic, ((partition, position, _),)),) = request._topics
         log, code = self.logs[topic, partition], self._hiccup(MOVED_LEADER)
         bound = log.stable if request._isolation_level else log.end
+        code = code or (OUT_OF_RANGE if position < log.start else OK)
         data = b"" if code else log.read(position, bound, self.most() if self.most else 1 << 30)
         return SimpleNamespace(topics=[(topic, [(partition, code, log.end, log.stable, [], data)])])
 
@@ -310,7 +315,7 @@ class Cluster:
         ((topic, ((partition, which),)),) = request._topics
         log, code = self.logs[topic, partition], self._hiccup(MOVED_LEADER)
         latest = log.stable if request._isolation_level else log.end
-        return SimpleNamespace(topics=[(topic, [(partition, code, -1, 0 if which == -2 else latest)])])
+        return SimpleNamespace(topics=[(topic, [(partition, code, -1, log.start if which == -2 else latest)])])
 
     # --- offsets ---
 

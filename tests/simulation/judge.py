@@ -4,6 +4,7 @@ import struct
 
 from aiokafka.record.memory_records import MemoryRecords
 
+from streams import ledger
 from tests.decode import plain
 from tests.simulation.group import NAME
 
@@ -58,22 +59,51 @@ def _difference(one, other):
 
 
 def _ledgers(world):
-    """The ranges of each lane abut and end where the group's offset is."""
-    ranges = {}
-    for key, value in committed(world, f"ledger.{world.stage().name}"):
-        number, body = plain.body_of(value)
-        if number not in _READERS:
-            _READERS[number] = plain.reader(LEDGER[number][2])
-        row = _READERS[number](body)
-        ranges.setdefault(key.decode(), []).append((row["start"], row["end"]))
+    """The ranges of each lane abut and end where the group's offset is, and what was not deleted tells its whole state."""
+    name = f"ledger.{world.stage().name}"
     for place in world.places:
-        name, following = f"{place[0]}-{place[1]}", 0
-        for start, end in ranges.get(name, []):
-            if start != following or end <= start:
-                yield f"the ledger of {name} has {start} to {end} after {following}"
-            following = end
+        lane, following = f"{place[0]}-{place[1]}", 0
+        log = world.cluster.logs[name, ledger.place_of(world.stage().name, lane)[1]]
+        entries = [one for one in entries_of(log) if one[1]["lane"] == lane]
+        for _, row in entries:
+            if "part" not in row:
+                if row["start"] != following or row["end"] <= row["start"]:
+                    yield f"the ledger of {lane} has {row['start']} to {row['end']} after {following}"
+                following = row["end"]
+            elif row["end"] != following:
+                yield f"the ledger of {lane} has a base up to {row['end']} after {following}"
         if following != world.cluster.offsets.get((NAME, place)):
-            yield f"the ledger of {name} ends at {following}, the group's offset is otherwise"
+            yield f"the ledger of {lane} ends at {following}, the group's offset is otherwise"
+        yield from _kept(
+            lane, following, len(world.inputs[place].values), [row for at, row in entries if at >= log.start]
+        )
+
+
+def _kept(lane, end, count, rows):
+    """What is left begins at 0 or has a base, and the counts of all batches are in it."""
+    parts, counted, at = [], 0, 0
+    for row in rows:
+        if "part" in row:
+            parts = [*parts, row] if row["part"] == len(parts) else []
+            if len(parts) == row["parts"]:
+                at, counted, parts = row["end"], sum(row["counts"].values()), []
+        elif row["start"] == at:
+            at, counted = row["end"], counted + sum(row["counts"].values())
+    if at != end:
+        yield f"what is left of the ledger of {lane} tells its state up to {at}, not {end}"
+    if rows and (counted != count):
+        yield f"what is left of the ledger of {lane} counts {counted} records, not {count}"
+
+
+def entries_of(log, bound=None):
+    """Yield offset and values of the committed records of a ledger, those apart that ask for bases."""
+    for one in log.committed(bound):
+        for offset, key, value in records_of(one.raw):
+            if key != ledger.ASK:
+                number, body = plain.body_of(value)
+                if number not in _READERS:
+                    _READERS[number] = plain.reader(LEDGER[number][2])
+                yield offset, _READERS[number](body)
 
 
 _READERS = {}

@@ -46,6 +46,7 @@ def simulated(clock):
         (snapshot, "os", System()),
         (ledger, "write", ledger_record),
         (ledger, "read", lru_cache(4096)(ledger.read)),
+        (ledger, "PART_BYTES", 16),
         (lane, "drafts", _drafts),
     ]
     with replaced(changes):

@@ -4,6 +4,8 @@ A bug is a list of (object, name, replacement); the product knows nothing of it.
 """
 
 import asyncio
+from collections import Counter
+from dataclasses import replace
 
 from aiokafka.protocol.commit import OffsetFetchRequest
 
@@ -12,8 +14,10 @@ from streams import lane, lanes, ledger, ledgerlog, snapshot, stranded
 from streams.lane import KafkaLane
 from streams.lanes import Lanes
 from streams.ledger import Resolver
+from streams.line import Line
 from streams.protocol import Reader, TxnOffsetCommit
 from streams.transaction import Transactions
+from tests.simulation import eraser
 from tests.simulation.patch import replaced
 from tests.simulation.toy import Copy
 
@@ -229,7 +233,7 @@ def _spoiled_state():
 def _lost_delta():
     """A batch that did not change what was put out leaves no trace in the rebuilt state."""
     real = Copy.restore
-    return [(Copy, "restore", lambda self, state, delta: real(self, state, delta) if b" " in delta else state)]
+    return [(Copy, "restore", lambda self, state, delta: real(self, state, delta) if delta.count(b" ") > 1 else state)]
 
 
 def _own_tail():
@@ -272,6 +276,68 @@ def _aborts_what_is_committed():
         return False
 
     return [(stranded, "_commits", commits)]
+
+
+def _base_beside_the_state():
+    """A lane goes on with the state that it had before its base, in which all is numbered otherwise."""
+
+    async def rebase(self, real=KafkaLane._rebase):
+        state = self._state
+        await real(self)
+        self._state = state
+
+    return [(KafkaLane, "_rebase", rebase)]
+
+
+def _half_a_base():
+    """The first part of a base is taken for the whole."""
+
+    def based(self, entry, real=Line._based):
+        return real(self, replace(entry, part=0, parts=1))
+
+    return [(Line, "_based", based)]
+
+
+def _base_counts_twice():
+    """The counts of a base are added to those before it."""
+
+    def restored(self, state, entry, real=KafkaLane._restored):
+        before = +self._counts
+        state = real(self, state, entry)
+        self._counts += before if entry.base else Counter()
+        return state
+
+    return [(KafkaLane, "_restored", restored)]
+
+
+def _cut_behind_one_base():
+    """The ledger is deleted before the base of one lane, whatever the others of its partition have."""
+
+    def needed(entries, asked):
+        return max((offset for offset, row in entries if row.get("part") == 0 and offset > asked), default=None)
+
+    return [(eraser, "needed", needed)]
+
+
+def _rest_refused():
+    """What is left of a batch's line before its base is taken for a hole."""
+
+    def take(self, entry):
+        self.begun = True
+        return real(self, entry)
+
+    real = Line.take
+    return [(Line, "take", take)]
+
+
+def _deleted_meanwhile():
+    """A ledger of which the beginning is deleted while it is read is taken for a lost one."""
+
+    async def from_beginning(self):
+        begin = await ledgerlog.bound(self._broker, self._ledger, ledgerlog.EARLIEST)
+        return await self._folded(None, begin)
+
+    return [(KafkaLane, "_from_beginning", from_beginning)]
 
 
 def _other_ledger():

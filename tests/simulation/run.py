@@ -11,8 +11,8 @@ from tests.simulation.world import World
 CHUNK = 100
 # Each of these must have happened in a run of some thousands; a run without one is as good as none.
 MUST_HAPPEN = (
-    "answer lost", "asleep", "batch_divided", "broker restarted", "delayed", "ended by Fenced", "ended by Unreachable", "forgotten",
-    "generation", "hiccup", "killed", "late request", "machine lost", "marker forgotten", "replayed", "request lost", "settled without all",
+    "answer lost", "asleep", "base asked", "base_written", "batch_divided", "broker restarted", "delayed", "ended by Fenced", "ended by Unreachable", "forgotten",
+    "generation", "hiccup", "killed", "late request", "ledger cut", "machine lost", "marker forgotten", "replayed", "request lost", "settled without all",
     "torn write", "transaction_settled",
 )  # fmt: skip
 

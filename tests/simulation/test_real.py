@@ -14,6 +14,7 @@ def test_the_stages_put_out_under_faults_what_one_undisturbed_batch_gives(world)
     assert not failed, f"seed {failed[0][0]}: {failed[0][1]}"
     assert happened["killed"] > 50
     assert happened["request lost"] > 50
+    assert happened["ledger cut"] > 30
 
 
 @pytest.mark.parametrize("world", [Refining, Merging])

@@ -10,12 +10,12 @@ ONE = {p: np.full(1, p, np.int32) for p in range(PARTITIONS)}
 
 
 class Seen:
-    """How many records a lane has seen, and which keys, in their order."""
+    """How many records a lane has seen, and which keys, in their order; `shed` is how often it was numbered anew."""
 
-    __slots__ = ("count", "keys")
+    __slots__ = ("count", "keys", "shed")
 
-    def __init__(self, count=0, keys=()):
-        self.count, self.keys = count, dict.fromkeys(keys)
+    def __init__(self, count=0, keys=(), shed=0):
+        self.count, self.keys, self.shed = count, dict.fromkeys(keys), shed
 
     def __eq__(self, other):
         return (self.count, list(self.keys)) == (other.count, list(other.keys))
@@ -46,29 +46,35 @@ class Copy:
                 state.keys[key] = None
                 kept.append(value)
                 keys.append(key)
-        return state, self._outcome("sim.copied", len(records), keys, kept, keys)
+        return state, self._outcome("sim.copied", state, len(records), keys, kept, keys)
 
     def refuse(self, state, records, error):
         state.count += len(records)
-        return state, self._outcome("sim.refused", len(records), [records.keys.item(0)], [records.values.item(0)], [])
+        return state, self._outcome(
+            "sim.refused", state, len(records), [records.keys.item(0)], [records.values.item(0)], []
+        )
 
-    def _outcome(self, topic, count, keys, values, new):
-        delta = b" ".join([b"%d" % count, *new])
+    def _outcome(self, topic, state, count, keys, values, new):
+        delta = b" ".join([b"%d" % state.shed, b"%d" % count, *new])
         if not values:
             return Outcome((), {"seen": count}, delta, "toy")
         partitions = np.array([key[-1] % PARTITIONS for key in keys], np.int32)
         return Outcome((Output(topic, partitions, Blob.of(keys), Blob.of(values)),), {"seen": count}, delta, "toy")
 
     def restore(self, state, delta):
-        count, *keys = delta.split(b" ")
-        return Seen(state.count + int(count), [*state.keys, *keys])
+        shed, count, *keys = delta.split(b" ")
+        assert int(shed) == state.shed, "a delta fits the state that it was made of alone"
+        return Seen(state.count + int(count), [*state.keys, *keys], state.shed)
+
+    def shed(self, state):
+        return Seen(state.count, state.keys, state.shed + 1)
 
     def freeze(self, state):
-        return b" ".join([b"%d" % state.count, *state.keys])
+        return b" ".join([b"%d" % state.shed, b"%d" % state.count, *state.keys])
 
     def thaw(self, frozen):
-        count, *keys = frozen.split(b" ")
-        return Seen(int(count), keys)
+        shed, count, *keys = frozen.split(b" ")
+        return Seen(int(count), keys, int(shed))
 
 
 class Input:

@@ -23,6 +23,7 @@ from streams.protocol import Reader
 from tests.simulation import judge
 from tests.simulation.broker import Cluster
 from tests.simulation.disk import Disk, Path
+from tests.simulation.eraser import Eraser
 from tests.simulation.group import NAME, Group
 from tests.simulation.loop import Loop, Owner
 from tests.simulation.toy import Copy, Input
@@ -131,9 +132,10 @@ class Worker:
         settings = WorkerSettings("sim", [SOURCE], lane, "", self.instance, None)
         self.lanes = Lanes(settings, Door(self), self.ended)
         self.lanes.thread = self  # what Lanes asks of the consumer's thread is below
-        membership = asyncio.ensure_future(self._membership())
+        membership, tending = asyncio.ensure_future(self._membership()), asyncio.ensure_future(self._tending())
         end = await self.ended
         membership.cancel()
+        tending.cancel()
         self.world.over(self, end)
 
     async def _membership(self):
@@ -142,6 +144,14 @@ class Worker:
                 await self._turn()
         except Exception as error:
             self.lanes.failed(error)
+
+    async def _tending(self):
+        """Tend the lanes now and then while anybody may ask for bases, and compare their states with the input."""
+        while self.world.tends and (self.world.storm or self.world.eraser.asked):
+            await asyncio.sleep(self.world.chance.choice((0.001, 0.01, 0.1)))
+            await self.lanes.tend()
+            for tp, lane in [*self.lanes._lanes.items()]:
+                self.world.check_state(self, tp, lane._next)
 
     async def _turn(self):
         """Join, work, and let go again."""
@@ -243,6 +253,7 @@ class World:
         self.most = chance.choice((1, 3, 8))
         self.flying, self.late, self.seen, self.workers = [], [], [], {}
         self.events, self.storm = 0, True
+        self.tends, self.eraser = chance.random() < 0.6, Eraser(self)
 
     def make_places(self):
         partitions = self.chance.choice((APART[:1], TOGETHER, TOGETHER, APART))
@@ -369,7 +380,7 @@ class World:
         return self.result
 
     def _done(self):
-        if self.storm or self.flying or self.cluster.markers or self.cluster.applying:
+        if self.storm or self.eraser.asked or self.flying or self.cluster.markers or self.cluster.applying:
             return False
         if any(w.owner.ready or w.owner.asleep for w in self.workers.values()):
             return False
@@ -391,6 +402,8 @@ class World:
         elif not self.workers or self.chance.random() < 0.3:
             self._wake()
             self._restore()
+        elif self.eraser.asked and self.chance.random() < 0.1:
+            self.eraser.turn(calm=True)
         self._advance()
 
     def _chaos(self):
@@ -411,6 +424,8 @@ class World:
             self._restore()
         elif (r := r - 0.05) < 0:
             self.seen.append(judge.look(self))
+        elif self.tends and (r := r - 0.15) < 0:
+            self.eraser.turn()
         elif (r := r - weather.disk * 0.1) < 0:
             chance.choice(self.disks).die_in = chance.randrange(12)
 

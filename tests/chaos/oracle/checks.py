@@ -205,16 +205,28 @@ def order(book: Book, mints: dict[str, bytes]) -> Finding:
 
 
 def ledgers(book: Book, mints: dict[str, bytes]) -> Finding:
-    """I5: the ranges of each lane abut, end where the group has committed, and leave no record out."""
+    """I5: the ranges of each lane abut, end where the group has committed, and leave no record out.
+
+    A range from 0 on that ends where the lane stands is a base; what lies before one and does not begin at 0 was cut off.
+    """
     f = Finding()
     ends: dict[tuple[str, str], int] = {}
+    cut: set[tuple[str, str]] = set()
     for stage, lane, start, end, offset in rows_of(
         book, "SELECT stage, lane, start, end, offset FROM ledger ORDER BY stage, part, offset"
     ):
         f.looked += 1
-        if start != ends.get((stage, lane), 0) or end <= start:
+        if start and (stage, lane) not in ends:
+            cut.add((stage, lane))
+            continue
+        if (
+            (start and start != ends[stage, lane])
+            or (not start and end != ends.get((stage, lane), end))
+            or end <= start
+        ):
             f.wrong.append(f"ledger.{stage} {lane}: {start} to {end} (at {offset}) after {ends.get((stage, lane), 0)}")
         ends[stage, lane] = end
+    f.wrong += [f"ledger.{stage} {lane}: it does not begin at 0, nor with a base" for stage, lane in cut - ends.keys()]
     committed = {(stage, lane): offset for stage, lane, offset in rows_of(book, "SELECT * FROM committed")}
     for place in sorted(ends.keys() | committed.keys()):
         if ends.get(place, 0) != committed.get(place):

@@ -166,8 +166,11 @@ def _hub(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
 
 
 def _ledger(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
-    _, e = frames.decode(record.value)
-    row = (record.topic.partition(".")[2], record.partition, record.offset, e["lane"], e["start"], e["end"])
+    """Enter a batch, or the last part of a base, as the range from 0 on; what asks for bases has no value."""
+    name, e = frames.decode(record.value) if record.value else ("", {})
+    if not name or (name == "BaseWritten" and e["part"] + 1 < e["parts"]):
+        return
+    row = (record.topic.partition(".")[2], record.partition, record.offset, e["lane"], e.get("start", 0), e["end"])
     book.execute("INSERT INTO ledger VALUES(?,?,?,?,?,?,?,?)", (*row, json.dumps(e["counts"]), record.timestamp))
 
 

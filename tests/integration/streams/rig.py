@@ -16,6 +16,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from schemas import rows
 from schemas.wire import unframe
+from streams import ledger
 
 ROOT = Path(__file__).parents[3]
 TOY = Path(__file__).with_name("toy.py")
@@ -155,6 +156,14 @@ class Rig:
         self.workers.append(worker)
         return worker
 
+    def ask(self):
+        """Ask every lane for a base."""
+        producer = KafkaProducer(bootstrap_servers=self.kafka)
+        for partition in range(4):
+            producer.send(self.ledger, key=ledger.ASK, partition=partition)
+        producer.flush()
+        producer.close()
+
     def read(self, topic, level="read_committed"):
         """Return the records of a topic up to where it ends now."""
         consumer = self.consumer(topic, level)
@@ -167,12 +176,20 @@ class Rig:
         return found
 
     def ledger_of(self):
-        """Return the committed ranges of each lane in ledger order."""
+        """Return the committed ranges of each lane in ledger order; the first base that is there counts as the range from 0 on."""
         lanes = {}
         for record in self.read(self.ledger):
+            if record.value is None:
+                continue
             release, body = unframe(record.value)
             value = rows.read(release, body)
-            lanes.setdefault(value["lane"], []).append((value["start"], value["end"], value["counts"]))
+            ranges = lanes.setdefault(value["lane"], [])
+            if "parts" in value and not any(start == 0 for start, *_ in ranges):
+                ranges[:] = [(0, value["end"], value["counts"])] if value["part"] + 1 == value["parts"] else []
+            elif "parts" in value:
+                assert value["end"] == ranges[-1][1]
+            else:
+                ranges.append((value["start"], value["end"], value["counts"]))
         return lanes
 
     def committed(self):

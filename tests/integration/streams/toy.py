@@ -1,6 +1,6 @@
 """A worker with a toy stage: it copies each record to the topic `copied` and counts; run as a program of its own.
 
-python toy.py KAFKA DATA INSTANCE [--batch N] [--idle SECONDS] [--session SECONDS] [--poison VALUE]
+python toy.py KAFKA DATA INSTANCE [--batch N] [--idle SECONDS] [--session SECONDS] [--poison VALUE] [--tend SECONDS]
 """
 
 import argparse
@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from kafka import KafkaConsumer
 
+from streams import ledger, worker
 from streams.base import Outcome, Output
 from streams.lane import KafkaLane, LaneSettings
 from streams.lanes import WorkerSettings
 from streams.supervisor import Supervisor, die_with
-from streams.worker import run
 
 PARTITIONS = 2
 
@@ -52,6 +52,9 @@ class Copy:
 
     def restore(self, state, delta):
         return state + np.frombuffer(delta, np.int64)
+
+    def shed(self, state):
+        return state
 
     def freeze(self, state):
         return state.tobytes()
@@ -116,13 +119,16 @@ def main():
     parser.add_argument("--parent", type=int)
     parser.add_argument("--prefix")
     parser.add_argument("--stuck", type=float, default=0)
+    parser.add_argument("--tend", type=float, default=worker.TEND_SECONDS)
+    parser.add_argument("--part", type=int, default=ledger.PART_BYTES)
     args = parser.parse_args()
     if args.supervised and args.parent is None:
         sys.exit(Supervisor([sys.executable, *sys.argv], say).run())
     if args.parent is not None:
         die_with(args.parent)
+    worker.TEND_SECONDS, ledger.PART_BYTES = args.tend, args.part
     say("start", pid=os.getpid())
-    code = run(settings(args))
+    code = worker.run(settings(args))
     sys.stdout.flush()
     os._exit(code)
 

@@ -16,16 +16,19 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 
 from infra import table, topics
 from infra.erasing import CLOSING, COMPACTING
+from pipeline.keyrings import ledger_key
 from pipeline.log import read
 from pipeline.node.journal import Journal
 from pipeline.node.record import Recorder
 from pipeline.stores import open_store
 from schemas import seal
+from schemas.lock import unlock
 from schemas.places import region_codes_of
 from schemas.released import latest
 from schemas.rows import read as read_row
 from schemas.rows import write
 from schemas.wire import single_object, unframe
+from streams import held_bytes, ledger
 from streams.client import Broker
 from streams.ledgerlog import fetch
 from tests.integration.whole.conftest import INCIDENT, PATTERN
@@ -84,6 +87,9 @@ def needles(run, event):
     found["keys.SYN-1"] = key.value[-NEEDLE:]
     (epoch,) = [e for e in read(run.kafka, "keys.SYN-1") if e.key == b"epoch:1"]
     found["the epoch's key in keys.SYN-1"] = epoch.value[-NEEDLE:]
+    for entry in merged(run):
+        if event in named(run, entry):
+            found["ledger.merge"] = stored(run, ("ledger.merge", entry.partition), entry.offset)
     store = open_store(run.data)
     for region in HOMES:
         minted = seal.mint(run.secrets[region], event).hex()
@@ -92,6 +98,17 @@ def needles(run, event):
             if minted in str(pl.read_parquet(content).rows()):
                 found[path] = content[60 : 60 + NEEDLE]
     return ref, found
+
+
+def merged(run):
+    """Return the records of merge's ledger, of aborted transactions too."""
+    return [e for e in read(run.kafka, "ledger.merge", committed=False) if e.key != ledger.ASK]
+
+
+def named(run, entry):
+    """Return the ids that a record of merge's ledger names, once it is unlocked."""
+    delta = unlock(ledger_key(run.data), ledger.read(entry.offset, entry.value).delta)
+    return {ident.astype(">u8").tobytes() for ident in held_bytes.named(delta)}
 
 
 def settings(run, *names):
@@ -133,7 +150,8 @@ def run(tmp_path_factory):
         whole.ref, whole.needles = needles(whole, whole.mine)
         whole.before = where(whole, whole.needles)
         whole.minted = [seal.mint(whole.secrets[region], whole.mine) for region in HOMES]
-        whole.settings = settings(whole, "accepted", "keys.SYN-1", *(f"hub.{region}" for region in HOMES))
+        kept = ("accepted", "keys.SYN-1", "ledger.refine", "ledger.merge")
+        whole.settings = settings(whole, *kept, *(f"hub.{region}" for region in HOMES))
         told(whole, "node", "withdraw", "--event", "1", "--node", "SYN-1", "--yes")
         whole.others = others(whole, *whole.minted)
         told(whole, "node", "renew", "--node", "SYN-1")
@@ -184,6 +202,7 @@ def test_no_file_of_any_store_holds_it_any_more(run):
     assert run.seconds < DEADLINE
     tag = INCIDENT["party"].encode()
     assert not [path for path, data in on_disk(run).items() if tag in data]
+    assert not [entry for entry in merged(run) if run.mine in named(run, entry)]
     names = ["accepted", "quarantine", *(f"hub.{region}" for region in REGIONS)]
     held = [e for e in read(run.kafka, *names, committed=False) if e.value]
     assert not [
@@ -203,10 +222,10 @@ def test_each_store_has_signed_and_anyone_can_check_it(run, tmp_path):
     (before,), (after,) = run.status["cases"], run.said["cases"]
     assert before["case"] == after["case"] == run.ref.hex()
     stores = [one["store"] for one in after["stores"]]
-    assert len(stores) == 2 + 2 * len(REGIONS) + 1
+    assert len(stores) == 4 + 2 * len(REGIONS) + 1
     assert all(one["erased_on"] and not one["left"] and one["why"] is None for one in after["stores"])
     held = {one["store"]: one["left"] for one in before["stores"]}
-    assert held["accepted"] == 1
+    assert (held["accepted"], held["ledger.merge"]) == (1, 2)
     assert all(held[f"hub.{region}"] == 2 and not held[f"tables of {region}"] for region in HOMES), held
     assert held["keys.SYN-1"] >= 1  # the key of the epoch that has ended, the case's own if it is there still
     text = tocsin(run, "forget", "receipts", run.ref.hex()[:8])

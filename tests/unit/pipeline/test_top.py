@@ -1,5 +1,7 @@
 from pipeline.cli.top import _most, _sentences
-from pipeline.top import WINDOW, Now, Recent, StageNow
+from pipeline.log import Entry
+from pipeline.top import WINDOW, Now, Recent, StageNow, _counts
+from streams import ledger
 
 
 def test_a_rate_is_that_of_the_last_minute():
@@ -10,6 +12,16 @@ def test_a_rate_is_that_of_the_last_minute():
     assert recent.rate(110.0) == (120 / WINDOW, 3 / 120)
     assert recent.rate(165.0) == (60 / WINDOW, 0.0)
     assert recent.rate(500.0) == (0.0, None)
+
+
+def test_a_base_and_what_asks_for_it_count_no_record():
+    base, batch = (
+        next(ledger.write_base("a-0", 9, {"accepted": 9}, b"")),
+        ledger.write("a-0", 9, 11, {"accepted": 2}, "", b""),
+    )
+    entries = [Entry("ledger.refine", 0, at, 0, b"a-0", value) for at, value in enumerate((base, batch))]
+    assert [_counts(each) for each in entries] == [{}, {"accepted": 2}]
+    assert _counts(Entry("ledger.refine", 0, 0, 0, ledger.ASK, None)) == {}
 
 
 def test_the_plain_form_has_every_lane_and_the_sum():

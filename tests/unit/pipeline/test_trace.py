@@ -1,8 +1,10 @@
 """What a region has of an event, read from its topic."""
 
 from pipeline import trace
+from pipeline.cli import show
 from pipeline.log import Entry
 from schemas import seal
+from streams import ledger
 from tests.conformance.hub_events import closure, duplicate, incident, link, octets, referral, removal, revision
 
 TOPIC, SECRET, EVENT = "hub.sahel", b"s" * 32, bytes(range(16))
@@ -46,3 +48,24 @@ def test_what_was_said_of_a_referral_is_told_until_it_is_followed_up(monkeypatch
 
 def test_an_event_of_another_region_has_no_story_here(monkeypatch):
     assert hub(monkeypatch, incident(2), closure(1)) is None
+
+
+def test_a_batch_that_was_deleted_is_told_as_the_base_in_which_it_went_up(monkeypatch):
+    values = [
+        ledger.write("raw.A-0", 5, 9, {"accepted": 4}, "suite", b""),
+        *ledger.write_base("raw.A-0", 9, {"accepted": 9}, b""),
+        ledger.write("raw.A-0", 9, 12, {"accepted": 3}, "suite", b""),
+    ]
+    entries = [Entry("ledger.refine", 2, 40 + at, 0, b"raw.A-0", value) for at, value in enumerate(values)]
+    entries.insert(1, Entry("ledger.refine", 2, 39, 0, ledger.ASK, None))
+    monkeypatch.setattr(trace, "read", lambda _kafka, _topic: entries)
+    told = trace.Tracer("", {}, lambda *_: None)
+
+    def batch(offset):
+        return told._batch("ledger.refine", Entry("raw.A", 0, offset, 0, b"", b""))
+
+    assert (batch(6)["ledger"], batch(6)["suite"], "base" in batch(6)) == ("ledger.refine[2]@40", "suite", False)
+    gone = {"lane": "raw.A-0", "start": 0, "end": 9, "counts": {"accepted": 9}}
+    assert batch(2) == {"batch": gone, "ledger": "ledger.refine[2]@41", "suite": "", "base": True}
+    assert show._batch(batch(2)) == "ledger.refine[2]@41  offsets 0–8, all before a base  (accepted 9)"
+    assert batch(12) == {}

@@ -1,10 +1,8 @@
-"""The ledger's fold: which records of a lane are committed, and that their ranges abut."""
+"""The ledger's fold: which records of a lane are committed."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import LedgerGap
 from streams import ledger
 from streams.ledger import Block, Entry, Resolver
 
@@ -30,7 +28,7 @@ def resolved(blocks, lane=LANE):
 
 
 def test_a_record_reads_as_it_was_written():
-    assert ledger.read(7, written(LANE, 10, 20, b"\x00delta")) == Entry(7, 10, 20, b"\x00delta")
+    assert ledger.read(7, written(LANE, 10, 20, b"\x00delta")) == Entry(LANE, 7, 10, 20, {"accepted": 10}, b"\x00delta")
 
 
 def test_a_record_counts_once_its_marker_is_read():
@@ -79,15 +77,18 @@ def test_any_interleaving_gives_each_lane_what_its_own_markers_say(batches, dice
         assert resolved(mixed, lane) == (ranges, False)
 
 
-@pytest.mark.parametrize("following", [9, 11])
-def test_a_hole_or_an_overlap_stops_and_says_what_to_do(following):
-    with pytest.raises(LedgerGap, match=r"does not abut.*Stop all workers"):
-        ledger.abuts(LANE, Entry(3, 10, 20, b""), following)
+def test_a_base_reads_as_it_was_written_in_parts(monkeypatch):
+    monkeypatch.setattr(ledger, "PART_BYTES", 4)
+    parts = list(ledger.write_base(LANE, 20, {"accepted": 20}, b"the state"))
+    assert [ledger.read(at, part) for at, part in enumerate(parts)] == [
+        Entry(LANE, at, 0, 20, {"accepted": 20}, some, at, 3) for at, some in enumerate((b"the ", b"stat", b"e"))
+    ]
+    assert [ledger.read(0, part).delta for part in ledger.write_base(LANE, 20, {}, b"")] == [b""]
 
 
-def test_an_empty_range_is_no_batch():
-    with pytest.raises(LedgerGap):
-        ledger.abuts(LANE, Entry(3, 10, 10, b""), 10)
+def test_what_asks_for_bases_is_no_lanes_record():
+    asked = Block(-1, 1, transactional=False, records=((0, ledger.ASK, b""),))
+    assert resolved([asked, block(1, 1, LANE, 0, 10), marker(1, 2, "commit")]) == ([(0, 10)], False)
 
 
 def test_a_lane_has_one_place_in_the_ledger():

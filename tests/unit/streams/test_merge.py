@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from schemas import seal
 from schemas.errors import NotSetUp
 from schemas.places import region_codes_of
+from streams import held_bytes, names
 from streams.frames import versions
 from streams.merge import Merge
 from tests.unit.streams import plain
@@ -27,7 +28,7 @@ from tests.unit.streams.lanes import incidents, numbered, patterns
 STAGE = Merge(SECRETS)
 AREA, OTHER, COUNTRY = "ML01", "TD02", "MLI"
 PLACES = {"A": AREA, "B": OTHER}
-CRASH = object()
+CRASH, BASE = object(), object()
 
 
 def placed(rows):
@@ -35,11 +36,13 @@ def placed(rows):
 
 
 def run(batches):
-    """Return all that a lane puts out; CRASH throws the state away, and the deltas bring it back."""
-    state, deltas, found, start = STAGE.empty("accepted-0"), [], [], 0
+    """Return all that a lane puts out; CRASH throws the state away, and the deltas bring it back, or a BASE and those after it."""
+    state, deltas, found, start, base = STAGE.empty("accepted-0"), [], [], 0, STAGE.freeze(STAGE.empty("accepted-0"))
     for batch in batches:
-        if batch is CRASH:
-            state = STAGE.empty("accepted-0")
+        if batch is BASE:
+            base, deltas = STAGE.freeze(STAGE.shed(state)), []
+        if batch in (BASE, CRASH):
+            state = STAGE.thaw(base)
             for delta in deltas:
                 state = STAGE.restore(state, delta)
             continue
@@ -217,6 +220,46 @@ def test_what_stands_after_withdrawals_is_what_stands_without_the_withdrawn(mix,
     crashed, again = run([each for batch in batches for each in (CRASH, batch)])
     assert again == found
     assert STAGE.freeze(crashed) == STAGE.freeze(state) == STAGE.freeze(STAGE.thaw(STAGE.freeze(state)))
+
+
+@settings(deadline=None, max_examples=25)
+@given(MIX, st.data())
+def test_bases_change_nothing_that_is_put_out_and_hold_nothing_of_what_was_withdrawn(mix, data):
+    some, others, random, size = mix
+    reports = placed(numbered(some))
+    arrivals = [*reports, *placed(numbered(others, 1_000))]
+    random.shuffle(arrivals)
+    gone = [replace(row, party="Only theirs", node="N7") if random.random() < 1 / 2 else row for row in reports[::2]]
+    arrivals = [next((one for one in gone if one.id == row.id), row) for row in arrivals]
+    for row in gone:
+        at = random.randint(arrivals.index(row) + 1, len(arrivals))
+        version = replace(row, id=row.id + 500, day=row.day + 1)
+        late = [revised(version, row.id), ended(row.id, row.node)] if random.random() < 1 / 2 else []
+        arrivals[at:at] = [*late, withdrawn(row.id, row.node), withdrawn(version.id, row.node)]
+    batches = [arrivals[at : at + size] for at in range(0, len(arrivals), size)]
+    breaks = data.draw(st.lists(st.sampled_from([(), (BASE,), (BASE, CRASH)]), min_size=len(batches) + 1))
+    state, found = run([each for batch, some in zip(batches, breaks, strict=False) for each in (*some, batch)])
+    assert flat(found) == flat(run(batches)[1])
+    ids = {ident for row in gone for ident in (identity(row.id), identity(row.id + 500))}
+    before, after = STAGE.freeze(state), STAGE.freeze(STAGE.shed(state))
+    assert not names_of(after) & ids
+    assert not gone or BASE in [each for some in breaks for each in some] or names_of(before) & ids
+    left = STAGE.thaw(after)
+    assert {b"Only theirs", b"N7"}.isdisjoint([*names.listed(left.parties), *names.listed(left.nodes)])
+    assert left.incident_count == len(reports) - len(gone)
+    assert STAGE.freeze(STAGE.shed(left)) == after
+
+
+def flat(found):
+    return {hashable(list(each)) for batch in found for each in batch}
+
+
+def names_of(delta):
+    return {b"".join(int(half).to_bytes(8, "big") for half in ident) for ident in held_bytes.named(delta)}
+
+
+def test_a_lane_that_holds_nothing_has_a_base():
+    assert STAGE.thaw(STAGE.freeze(STAGE.shed(STAGE.empty("accepted-0")))).incident_count == 0
 
 
 def test_a_withdrawn_incident_leaves_every_region_of_its_area_once_and_meets_nothing_any_more():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.released import latest, releases
-from streams import lives
+from streams import lives, refined
 from streams.partition import partition_of
 from tests.unit.streams import raw
 from tests.unit.streams.raw import (
@@ -299,6 +299,13 @@ def test_consent_after_a_withdrawal_brings_nothing_back():
         assert sum(count.get("withdrawn", 0) for count in counts) == 1
         assert [said(batch) for batch in found] == [([], [])] * len(counts)
         assert state.lives == {}
+    assert refined.named(STAGE.freeze(STAGE.shed(state))) == set()
+
+
+def test_what_names_a_case_is_found_in_lives_and_in_what_waits():
+    state, _, _ = run([[incident(1), amendment(2, 1, [1]), amendment(5, 1, [2, 4])]])
+    assert refined.named(STAGE.freeze(state)) == {identity(number) for number in (1, 2, 4, 5)}
+    assert refined.named(STAGE.freeze(STAGE.empty("raw.A-0"))) == set()
 
 
 def test_a_life_of_an_earlier_release_has_the_audience_of_its_hub():

@@ -94,8 +94,8 @@ def test_discarding_twice_is_harmless(tmp_path):
 
 
 def test_the_ledger_record_that_it_names_must_be_there():
-    snapshot.fits(SAVED, Entry(41, 990, 1_000, b""))
-    for other in (Entry(42, 990, 1_000, b""), Entry(41, 990, 1_001, b"")):
+    snapshot.fits(SAVED, Entry("lane", 41, 990, 1_000, {}, b""))
+    for other in (Entry("lane", 42, 990, 1_000, {}, b""), Entry("lane", 41, 990, 1_001, {}, b"")):
         with pytest.raises(snapshot.Unfit):
             snapshot.fits(SAVED, other)
 

@@ -1,6 +1,7 @@
 """Receipts of one node as a fold: what may be said, and that any cut of the work says the same."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,20 @@ def test_nothing_is_said_of_a_batch_that_is_not_in_the_tables():
     assert [(row["end"], row["through"], row["refused_numbers"]) for row in given(one, 3)] == [(2, 2, [])]
     assert [(row["end"], row["through"], row["refused_numbers"]) for row in given(one, 4)] == [(4, 4, [3])]
     assert not one.waits
+
+
+def test_a_base_says_nothing_new_to_who_knows_it_and_all_to_who_begins_with_it():
+    parts = [batch(0, [1, 2]), batch(2, [4], repeated=1)]
+    base = replace(batch(0, [1, 2, 4], repeated=1), end=4)
+    one, other = book(end=2), book(end=2)
+    for each in (*parts, base, batch(4, [5])):
+        one.add(each)
+    for each in (base, batch(4, [5])):
+        other.add(each)
+    for each in (one, other):
+        each.refuse(Refusal(2, 4, ("seal.broken",)))
+    assert given(one, 4) == given(other, 4) != []
+    assert given(one, 5) == given(other, 5) != []
 
 
 def test_a_batch_that_does_not_abut_stops_and_says_what_to_do():
