@@ -5,6 +5,7 @@ The team asks the hub by a signed note that names cases and days; the hub answer
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -15,6 +16,7 @@ from schemas.handover import check_signed
 from schemas.notes import ED25519, Key
 
 REQUEST, KEYS = "tocsin.handover.request/v1", "tocsin.handover.keys/v1"
+HEAD = 3
 WORD = re.compile(r"[0-9a-f]{32}")
 
 
@@ -34,35 +36,47 @@ def requested(note: str, node: str, signer: bytes) -> dict[bytes, date]:
     return dict(_case(line.split(" ")) for line in lines[2:])
 
 
-def sealed_keys(node: str, found: Mapping[bytes, tuple[date, bytes]], receives: bytes, gone: Iterable[bytes]) -> str:
-    """Return the text that brings cases' keys, each sealed for `receives`, and names the cases that are `gone`."""
+def sealed_keys(node: str, asked: str, found: Mapping[bytes, bytes], receives: bytes, gone: Iterable[bytes]) -> str:
+    """Return the text that answers a request: cases' keys, each sealed for `receives`, and the cases that are `gone`."""
     lines = [
-        f"case {ref.hex()} {on.isoformat()} {base64.b64encode(seal.seal_epoch(receives, key)).decode()}"
-        for ref, (on, key) in found.items()
+        *(KEYS, f"node {node}", f"request {digest(asked)}"),
+        *(f"case {ref.hex()} {_sealed(receives, key)}" for ref, key in found.items()),
+        *(f"gone {ref.hex()}" for ref in gone),
     ]
-    return "".join(f"{line}\n" for line in (KEYS, f"node {node}", *lines, *(f"gone {ref.hex()}" for ref in gone)))
+    return "".join(f"{line}\n" for line in lines)
 
 
-def unsealed_keys(text: str, node: str, private: bytes) -> tuple[dict[bytes, tuple[date, bytes]], list[bytes]]:
-    """Return what `sealed_keys` has sealed, as it was given there. BadInput."""
+def unsealed_keys(text: str, node: str, private: bytes) -> tuple[str, dict[bytes, bytes], list[bytes]]:
+    """Return the digest of the request that a text answers, and what `sealed_keys` was given. BadInput."""
     lines = text.splitlines()
-    if lines[:2] != [KEYS, f"node {node}"]:
+    if lines[:2] != [KEYS, f"node {node}"] or len(lines) < HEAD or not lines[2].startswith("request "):
         raise BadInput(f"That brings no keys for {node}; `tocsin hub entrust` writes them.")
-    found, gone = dict[bytes, tuple[date, bytes]](), list[bytes]()
-    for line in lines[2:]:
-        word, *rest = line.split(" ")
-        if word == "gone" and len(rest) == 1:
-            gone.append(_ref(rest[0]))
-            continue
-        ref, on = _case([word, *rest[:2]])
-        found[ref] = on, _opened(private, rest[2:])
-    return found, gone
+    found, gone = dict[bytes, bytes](), list[bytes]()
+    for line in lines[HEAD:]:
+        word, _, rest = line.partition(" ")
+        ref, _, sealed = rest.partition(" ")
+        if word not in ("case", "gone"):
+            raise BadInput("A line of the file names no case: ask for the file again.")
+        if word == "gone":
+            gone.append(_ref(ref))
+        else:
+            found[_ref(ref)] = _opened(private, sealed)
+    return lines[2].removeprefix("request "), found, gone
 
 
-def _opened(private: bytes, words: list[str]) -> bytes:
+def digest(request: str) -> str:
+    """Return what names a request: the SHA-256 of its text, without signatures, in hex."""
+    return hashlib.sha256(notes.parts(request)[0].encode()).hexdigest()
+
+
+def _sealed(receives: bytes, key: bytes) -> str:
+    return base64.b64encode(seal.seal_epoch(receives, key)).decode()
+
+
+def _opened(private: bytes, sealed: str) -> bytes:
     try:
-        return seal.open_epoch(private, base64.b64decode(words[0], validate=True))
-    except (seal.SealBroken, binascii.Error, ValueError, IndexError) as error:
+        return seal.open_epoch(private, base64.b64decode(sealed, validate=True))
+    except (seal.SealBroken, binascii.Error, ValueError) as error:
         raise BadInput(
             "A key in the file is damaged, or sealed for somebody else: ask the hub for it again."
         ) from error

@@ -13,7 +13,7 @@ from schemas.errors import BadInput
 from schemas.limits import NODE, NUMBERS
 from schemas.notes import ED25519, Key
 
-DEED, RECEIVED = "tocsin.handover.deed/v1", "tocsin.handover.received/v1"
+DEED, RECEIVED, PACKAGE = (f"tocsin.handover.{name}/v1" for name in ("deed", "received", "package"))
 COUNTS = (
     *("events", "cases", "consents_to_grant", "public_cases", "withdrawn_cases", "incidents", "verified"),
     *("in_conflict", "open_referrals", "patterns"),
@@ -95,6 +95,24 @@ def signed_by_both(note: str) -> Deed:
         raise BadInput("The successor has not signed the deed: bring what `tocsin node handover accept` has written.")
     check_signed(note, Key(found.node, ED25519, found.leaving))
     return found
+
+
+def manifest(of: Deed, parts: Mapping[str, bytes], seed: bytes) -> str:
+    """Return the note by which the leaving team signs for each part of the package, by its name."""
+    text = _listed(of, parts)
+    return f"{text}\n{notes.signature(text, of.node, seed)}"
+
+
+def check_manifest(note: str, of: Deed, parts: Mapping[str, bytes]) -> None:
+    """Refuse parts that are not those which the leaving team has signed for: BadInput."""
+    check_signed(note, Key(of.node, ED25519, of.leaving))
+    if notes.parts(note)[0] != _listed(of, parts):
+        raise BadInput("The parts of the package are not those that the leaving team has signed for.")
+
+
+def _listed(of: Deed, parts: Mapping[str, bytes]) -> str:
+    lines = [f"part {name} {hashlib.sha256(parts[name]).hexdigest()}" for name in sorted(parts)]
+    return "".join(f"{line}\n" for line in (PACKAGE, f"deed {of.digest.hex()}", *lines))
 
 
 def received(of: Deed, seed: bytes) -> str:

@@ -1,11 +1,15 @@
 """`tocsin hub entrust`: the hub gives a node's new team the keys of cases whose survivors have consented anew."""
 
+import json
+import time
 from pathlib import Path
+from typing import Any
 
 import click
 
-from pipeline.cli.options import DATA, FILES, OUT, text_of, write_text
+from pipeline.cli.options import DATA, FILES, OUT, agreed, text_of, write_text
 from pipeline.settings import data_folder
+from schemas.errors import BadInput
 
 
 @click.command(
@@ -13,14 +17,17 @@ from pipeline.settings import data_folder
 )
 @click.argument("node")
 @click.argument("file", type=FILES)
+@click.option("--key", metavar="HEX", help="The key by which the new team signs, as it has told you by another way.")
+@click.option("--yes", is_flag=True, help="Do not ask whether the key is theirs.")
 @OUT
 @DATA
-def entrust(node: str, file: Path, out: Path, data: Path | None) -> None:
+def entrust(node: str, file: Path, key: str | None, yes: bool, out: Path, data: Path | None) -> None:
     """Give the new team of NODE the keys of the cases that it asks for, sealed for it alone.
 
-    The request must be signed by who signs for the node now, and the node's log be whole up to its handover.
+    The request must be signed by who signs for the node now, and the node's log be whole up to its handover. Compare the
+    new team's key by another way: who had only stolen the key of the team before could have handed the node to himself.
     """
-    from pipeline.cli.proofs import gathered, known_nodes
+    from pipeline.cli.proofs import online
     from pipeline.hub import entrusting
     from pipeline.hub.casekeys import case_keys
     from pipeline.keyrings import PrivateKeys, endpoint
@@ -29,10 +36,23 @@ def entrust(node: str, file: Path, out: Path, data: Path | None) -> None:
     home = data_folder(data)
     kafka = endpoint(home, "kafka")
     request = text_of(file)
-    (found,) = gathered(home, kafka, known_nodes(home, kafka, (node,)))
+    (found,), keys = online(home, (node,), own=True)
     keyring = case_keys(read(kafka, f"keys.{node}"), PrivateKeys(home))
-    answer = entrusting.entrust(found.evidence(found.pin, ()), request, keyring)
+    answer = entrusting.entrust(found.evidence(found.pin, keys), request, keyring)
+    who = f"{answer.to.successor}, who signs as {answer.to.signer.hex()} since event {answer.to.sequence}"
+    if key and key.lower() != answer.to.signer.hex():
+        raise BadInput(f"The node is {who}'s: no key was given. Ask the new team for its key.")
+    if not key and not yes:
+        agreed(f"Give the keys of {answer.given} cases to {who}? Make sure that this is their key", "key", "given")
     write_text(out, answer.text)
+    _note(home, node, answer)
     gone = f"; {answer.gone:,} are withdrawn, or have not come" if answer.gone else ""
-    click.echo(f"{out}: the keys of {answer.given:,} cases, sealed for who signs for {node} now{gone}.")
+    click.echo(f"{out}: the keys of {answer.given:,} cases, sealed for {who}{gone}.")
     click.echo(f"At the node: tocsin node handover take {out.name}")
+
+
+def _note(home: Path, node: str, answer: Any) -> None:
+    """Write down to whom how many keys were given."""
+    line = {"at": int(time.time()), "node": node, "successor": answer.to.successor, "given": answer.given}
+    with (home / "entrusted.jsonl").open("a", encoding="utf-8") as file:
+        file.write(f"{json.dumps(line)}\n")

@@ -14,6 +14,7 @@ from schemas.errors import BadInput, TocsinError
 
 SENTENCES = {
     "does_not_open": "cases do not open with their keys: restore the newest backup of the folder",
+    "forgotten": "withdrawals were cut off in their midst: `tocsin node withdraw --event N` again",
     "not_sent": "events are not sent: `tocsin node sync`; the successor would send them for you",
     "no_receipt": "events have no receipt as of the last sync: sync again later",
     "refused": "events are refused by the hub: `tocsin node fates --refused` says why; correct and import them",
@@ -128,12 +129,15 @@ def accept(file: Path, successor: str, folder: Path | None, key: str | None, out
 
 @handover.command(epilog="Example: `tocsin node handover close accepted.txt --out monusco.handover`.")
 @click.argument("file", type=FILES)
+@click.option("--key", metavar="HEX", help="The key by which the successor will sign, as it has told you.")
 @click.option("--yes", is_flag=True, help="Do not ask: it cannot be taken back.")
 @OUT
 @NODE
 @JSON
 @DATA
-def close(file: Path, yes: bool, out: Path, name: str | None, as_json: bool, data: Path | None) -> None:
+def close(
+    *, file: Path, key: str | None, yes: bool, out: Path, name: str | None, as_json: bool, data: Path | None
+) -> None:
     """Hand the node over: the last event is recorded, and FILE for the successor is written. You record nothing after it.
 
     Run it again where the file was lost: it writes the same once more.
@@ -146,6 +150,8 @@ def close(file: Path, yes: bool, out: Path, name: str | None, as_json: bool, dat
 
     found = nodes.find(name, data or default_data())
     given = papers.deed(note := text_of(file))
+    if key and key.lower() != given.signer.hex():
+        raise BadInput(f"The deed names another key, {given.signer.hex()}: ask the successor. Nothing was handed over.")
     with sent.open_journal(found) as journal:
         if not yes:
             who = f"{given.successor}, who signs as {given.signer.hex()}"
@@ -156,7 +162,9 @@ def close(file: Path, yes: bool, out: Path, name: str | None, as_json: bool, dat
     click.echo(
         f"{found.code}: handed over to {given.successor} by event {last}. {out}: give it to them; it opens nothing by itself."
     )
-    click.echo("Then: tocsin node sync, and tocsin node handover retire FILE when they have written that they have it.")
+    click.echo(
+        "Then: tocsin node handover retire FILE, when they have written that they have it. They send what is not sent yet."
+    )
     if as_json:
         click.echo(
             json.dumps({"node": found.code, "event": last, "successor": given.successor, "counts": given.counts})
@@ -184,7 +192,8 @@ def open_(*, file: Path, region_key: Path | None, folder: Path | None, lang: str
     found, note = succeeding.open_package(target, file, region, nodes.language(lang))
     write_text(out, note)
     click.echo(f"{found.code} is yours, in {found.folder}; event {deed.through + 2} will be your first.")
-    click.echo(f"{out}: give it back to the leaving team, so that they destroy their keys. Next: tocsin node sync")
+    click.echo("Next: back up this folder, then tocsin node sync.")
+    click.echo(f"Then give {out} back to the leaving team, so that they destroy their keys.")
 
 
 @handover.command(epilog="Example: `tocsin node handover retire received.txt`.")
@@ -234,7 +243,7 @@ def status(name: str | None, as_json: bool, data: Path | None) -> None:
         line |= {"handover": asdict(stands), "custody": asdict(how)}
         click.echo(f"{found.code} is yours, {stands.successor}'s, by event {stands.number}.")
         click.echo(
-            f"Of {how.cases:,} cases of the team before, {how.opened:,} can be opened, {how.withdrawn:,} are withdrawn, "
+            f"Of {how.cases:,} cases of the team before, {how.opened:,} can be opened, {how.withdrawn:,} are withdrawn, {how.retracted:,} retracted, "
             f"{len(how.waiting):,} wait for their survivors' consent{f' ({listed(how.waiting)})' if how.waiting else ''}."
         )
     if as_json:

@@ -260,6 +260,10 @@ def status(name: str | None, as_json: bool, data: Path | None) -> None:
         how = "was handed over to" if found.handover.role == "left" else "was taken over by"
         click.echo(f"It {how} {found.handover.successor} by event {found.handover.number}.")
     click.echo(f"Signs as {found.public or 'nobody: its keys are destroyed'}.")
+    if found.known_by:
+        click.echo(
+            f"Its log is known by the key of its first team, {found.known_by}: `tocsin verify --pin` takes that one."
+        )
     click.echo(f"Sent up to {found.sent}; to send: {found.to_send} events, {found.keys_to_send} keys.")
     _say_receipts(found, of.lang)
     click.echo(f"Torn tails cut after a crash: {len(found.cuts)} ({cut} bytes that were no whole event).")

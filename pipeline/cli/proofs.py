@@ -204,7 +204,7 @@ def verify(
     from schemas import notes
 
     trusted, more, pinned = [notes.key(word) for word in words], [_text(each) for each in files], _key(pin)
-    found, keys = _offline(file, nodes, pin) if file else _online(data_folder(data), nodes, not words)
+    found, keys = _offline(file, nodes, pin) if file else online(data_folder(data), nodes, not words)
     keys = trusted or keys
     _check_notes(more, keys, [each.node for each in found])
     verdicts, pins = [], {}
@@ -247,7 +247,7 @@ def _offline(file: Path, nodes: tuple[str, ...], pin: str | None) -> tuple[list[
     return [found], []
 
 
-def _online(home: Path, nodes: tuple[str, ...], own: bool) -> tuple[list[Any], list[Any]]:
+def online(home: Path, nodes: tuple[str, ...], own: bool) -> tuple[list[Any], list[Any]]:
     """Return what is gathered, and the keys of this hub, if it has one, and of its witnesses, if these are to be trusted."""
     from pipeline.hub.trees import signer, witnesses
     from pipeline.keyrings import endpoint

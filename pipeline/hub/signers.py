@@ -42,8 +42,13 @@ class Term:
 
 
 def claims(found: Envelopes, leaves: Sequence[bytes]) -> Iterator[Handover]:
-    """Yield what the records of a log, with these hashes, say of handovers; nothing says yet that the node has signed it."""
-    for row in np.flatnonzero(found.good & found.home & (found.kind == HANDOVER) & (found.schema > 0)).tolist():
+    """Yield what the records of a log, with these hashes, say of handovers; nothing says yet that the node has signed it.
+
+    Of records with one number the first counts, here as in refine.
+    """
+    own = np.flatnonzero(found.good & found.home)
+    first = own[np.unique(found.sequence[own], return_index=True)[1]]
+    for row in first[(found.kind[first] == HANDOVER) & (found.schema[first] > 0)].tolist():
         start, end = found.body[row].tolist()
         try:
             said = rows.read(by_id(int(found.schema[row])), found.data[start:end].tobytes())

@@ -19,7 +19,7 @@ from schemas.wire import unframe
 class CaseFile:
     """A case of which event `number` was the first: its `envelopes`, its `key` and what it opens; no key where nothing does.
 
-    `withdrawn` is the number of the event that withdrew it.
+    `withdrawn` is the number of the event that withdrew it; `forgotten`, its key is destroyed, also where no event says so yet.
     """
 
     ref: bytes
@@ -28,6 +28,7 @@ class CaseFile:
     key: bytes | None = field(default=None, repr=False)
     histories: tuple[History, ...] = ()
     withdrawn: int = 0
+    forgotten: bool = False
 
 
 def every(node: Node, reader: Reader, step: Callable[[str], None] = lambda _: None) -> Iterator[CaseFile]:
@@ -47,6 +48,8 @@ def _filed(node: Node, values: Mapping[bytes, bytes], found: list[Envelope], ref
     ref, number = found[0]["case_ref"], found[0]["sequence"]
     if event := envelopes.withdrawn(found):
         return CaseFile(ref, number, tuple(found), withdrawn=event)
+    if values.get(ref) == b"":
+        return CaseFile(ref, number, tuple(found), forgotten=True)
     try:
         case = versions.case_of(node, values, ref, number)
         return CaseFile(ref, number, tuple(found), case.key, tuple(versions.histories(case, found, refusals)))

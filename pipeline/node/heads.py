@@ -1,7 +1,7 @@
 """The node's signed heads: one for each group of events that is sent for the first time, kept in `heads.log`.
 
 A head is on the disk before it is sent. Losing the file is harmless: the same events give heads that agree with those sent.
-Who took the node over goes on from the last head of those before her, and cites it.
+Who took the node over goes on from the last head of those before her, and cites it: those she cannot make again.
 """
 
 from bisect import bisect
@@ -10,7 +10,8 @@ from hashlib import sha256
 from operator import itemgetter
 from pathlib import Path
 
-from pipeline.node.entries import EntryFile
+from pipeline.node.entries import Damaged, EntryFile
+from pipeline.node.handover import deeds
 from pipeline.node.journal import Entry
 from schemas import chain, signing
 from schemas.chain import Head
@@ -20,7 +21,7 @@ class Heads:
     """The heads of one node; `seed` is its secret signing key. What is left of a head that is not whole is cut."""
 
     def __init__(self, folder: Path, code: str, seed: bytes) -> None:
-        self._code, self._seed = code, seed
+        self._code, self._seed, self._owned_from = code, seed, deeds.owned_from(folder)
         self._signer = signing.public_of(seed)
         self._file = EntryFile(folder / "heads.log")
         torn = self._file.torn(0)
@@ -44,6 +45,11 @@ class Heads:
         new = [chain.leaf(entry.envelope) for entry in entries if entry.sequence > self.through]
         if not new:
             return
+        if self.through < self._owned_from - 1:
+            raise Damaged(
+                f"{self._file.path} has lost heads of the team before this one, and nobody can sign them again: restore that file "
+                "from the newest backup of the folder, or take it out of the package that was opened."
+            )
         assert entries[-1].sequence == self.through + len(new), "a head goes on from the one before"
         link = chain.extended(self._last.link if self._last else chain.START, new)
         marks = b"".join(leaf[: chain.MARK] for leaf in new)

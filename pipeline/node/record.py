@@ -97,6 +97,11 @@ class Recorder:
         """Add one event about a case that was recorded before, sealed under the key that it has; return its id."""
         return self._record(kind, self._plain(kind, body), case)
 
+    def take_over(self, case: Case, kind: str, body: dict[str, Any]) -> bytes:
+        """Add one event about a case that this node could not open until now, and its key with it; return its id."""
+        self._keys.append(keys.of_case(self.node.epoch, self._epoch_secret, case))
+        return self.follow(case, kind, body)
+
     def withdraw(self, case_ref: bytes, incidents: Sequence[bytes]) -> bytes:
         """Add the withdrawal of a case, which names the ids of its incidents, and its key's tombstone; return its id."""
         moment = self._clock()

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.node import receipts, sent
-from pipeline.node.entries import Damaged
+from pipeline.node.entries import Damaged, EntryFile
 from pipeline.node.handover import deeds, owning
 from pipeline.node.handover.owning import Standing
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
+from schemas.chain import read_head
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Status:
 
     `receipted` is how many events are settled at the hub, as of the last `sync`; `became` counts records by what the hub
     made of them, `refused` has number (0: could not be read there) and reasons of each that it refused. `handover` is None where
-    the node never changed hands.
+    the node never changed hands; `known_by` is the key by which its log is known then, in hex: that of its first team.
     """
 
     node: str
@@ -36,6 +37,7 @@ class Status:
     refused: list[tuple[int, list[str]]]
     public: str
     handover: Standing | None
+    known_by: str
 
 
 def status(node: Node) -> Status:
@@ -68,4 +70,10 @@ def status(node: Node) -> Status:
         refused=[(number, reasons.split()) for (number, _), reasons in sorted(known.refused.items())],
         public=node.public.hex() if not (stands and stands.role == "left") else deeds.signs_with(node.folder).hex(),
         handover=stands,
+        known_by=_known_by(node, stands),
     )
+
+
+def _known_by(node: Node, stands: Standing | None) -> str:
+    first = next(EntryFile(node.folder / "heads.log").read(), None) if stands else None
+    return read_head(first[1]).signer.hex() if first else ""

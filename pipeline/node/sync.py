@@ -23,7 +23,7 @@ from pipeline.node.heads import Heads
 from pipeline.node.journal import Busy, Entry, Lock, Reader
 from pipeline.node.node import Node
 from pipeline.node.receipts import Receipted
-from schemas.errors import NotSetUp, Unreachable
+from schemas.errors import BadInput, NotSetUp, Unreachable
 from schemas.rows import read
 from schemas.wire import unframe
 
@@ -52,16 +52,19 @@ class Outcome:
 def sync(node: Node, kafka: str, again: bool = False, step: Callable[[int], None] = lambda _: None) -> Outcome:
     """Send all that is safe on the disk and was not acknowledged, or with `again` all; `step` hears of each group.
 
-    What the hub has decided is recorded before, and sent with the rest. Errors: Busy (another sync of this node), NotSetUp (no such topics), Unreachable (within about a minute),
+    What the hub has decided is recorded before, and sent with the rest. Errors: BadInput (it was handed over),
+    Busy (another sync of this node), NotSetUp (no such topics), Unreachable (within about a minute),
     OlderThanSent (an old copy of the journal was put back).
     """
+    if owning.left(node.folder, Reader(node.journal)):
+        raise BadInput(
+            f"{node.code} was handed over: its successor sends, also what was not sent before. Nothing was sent."
+        )
     lock = Lock(node.folder / "sync.lock", f"Another `tocsin node sync` of {node.code} is running; wait for it.")
     try:
         _settle(node)
         with _broker(kafka, node) as broker:
             sent.check(node, Reader(node.journal).mark.last, broker.receipted.through)
-            if broker.ends.epoch > node.epoch and owning.left(node.folder, Reader(node.journal)):
-                return Outcome(0, 0, 0, 0, told=broker.told)  # its successor has sent, and all that was here
             decided = deciding.record(node)
             epochs.check(node, broker.ends.epoch)
             start, more = _start(node, broker.receipted, broker.ends, again)

@@ -166,12 +166,12 @@ def case_of(node: Node, values: Mapping[bytes, bytes], ref: bytes, number: int) 
     try:
         return keys.opened(ref, values[ref], lambda epoch: node.secret(f"epoch-{epoch}"))
     except NotSetUp:
-        if (paper := deeds.paper(node.folder)) is None:
-            raise
-        if not deeds.signs_with(node.folder):
+        if left := deeds.paper(node.folder, deeds.CLOSED):
             raise NotEntrusted(
-                f"{node.code} was handed over to {paper.successor}, and your keys are destroyed: nothing opens here."
+                f"{node.code} was handed over to {left.successor}, and your keys are destroyed: nothing opens here."
             ) from None
+        if deeds.paper(node.folder) is None:
+            raise
         raise NotEntrusted(
             f"The case of event {number} was handed over, and its survivor has not consented anew: ask the hub for its key "
             f"by `tocsin node handover ask --event {number}`, or take the case back by `tocsin node withdraw`."

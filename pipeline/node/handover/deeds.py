@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from pipeline.files import hexadecimal
+from pipeline.node.entries import Damaged
 from schemas.errors import BadInput
 from schemas.handover import Deed, deed
 from schemas.signing import SEED, public_of
 
-PAPER = "deed"
+PAPER, CLOSED = "deed", "deed.closed"
+"""The deed by which the folder's team has the node, or has accepted it; and that by which it has left it."""
 
 
 class NotEntrusted(BadInput):
@@ -32,7 +34,10 @@ def signs_with(folder: Path) -> bytes:
     return public_of(seed) if len(seed) == SEED else b""
 
 
-def paper(folder: Path) -> Deed | None:
-    """Return the deed that a folder keeps, or the offer that it has accepted; None where there is none."""
-    path = folder / PAPER
-    return deed(path.read_text(encoding="utf-8")) if path.exists() else None
+def paper(folder: Path, name: str = PAPER) -> Deed | None:
+    """Return a deed that a folder keeps; None where there is none, Damaged where it is none any more."""
+    path = folder / name
+    try:
+        return deed(path.read_text(encoding="utf-8")) if path.exists() else None
+    except (OSError, ValueError, BadInput) as error:
+        raise Damaged(f"{path} is damaged; restore this file from a backup of the folder.") from error

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pipeline.files import destroy, replace, sync_folder
 from pipeline.node.handover import deeds, owning
-from pipeline.node.handover.deeds import PAPER
+from pipeline.node.handover.deeds import CLOSED, PAPER
 from pipeline.node.handover.owning import KIND, Handover
-from pipeline.node.handover.rehearsing import Rehearsal, rehearse
+from pipeline.node.handover.rehearsing import Rehearsal, look_through, rehearse
 from pipeline.node.heads import Heads
 from pipeline.node.journal import NO_DIGEST, NUMBER, Journal, Lock, Reader
 from pipeline.node.node import Node
@@ -24,6 +24,7 @@ from schemas.handover import Deed
 
 KEPT = ("heads.log", "sent.json", "receipts.json", "fates.json", "hub.pin")
 """Files of the node's folder that go to the successor as they are."""
+MANIFEST = "manifest"
 GROUP = 1_000
 Step = Callable[[int], None]
 
@@ -44,6 +45,10 @@ def close(node: Node, journal: Journal, note: str, package: Path, step: Step = l
     given = handover.deed(note)
     if not given.signer:
         raise BadInput("The successor has not signed: give the file that `tocsin node handover accept` has written.")
+    if not deeds.signs_with(node.folder):
+        raise BadInput(f"The keys of {node.code} are destroyed here: nothing can be written again.")
+    signed = f"{note.rstrip()}\n{given.by_leaving(node.secret('sign'))}"
+    handover.signed_by_both(signed)
     lock = Lock(node.folder / "sync.lock", f"A `tocsin node sync` of {node.code} is running; wait for it.")
     try:
         if not _handed(journal, given):
@@ -52,10 +57,9 @@ def close(node: Node, journal: Journal, note: str, package: Path, step: Step = l
             _check_same(_deed(node, journal, given.successor, found), given)
             _record(node, journal, given)
         else:
-            found = rehearse(node, journal, step)
+            found = look_through(node, journal, step)
         _cover(node, journal)
-        signed = f"{note}{given.by_leaving(node.secret('sign'))}"
-        replace(node.folder / PAPER, signed.encode())
+        replace(node.folder / CLOSED, signed.encode())
         _pack(node, journal, package, signed, _sealed(found, given))
     finally:
         lock.close()
@@ -65,15 +69,12 @@ def close(node: Node, journal: Journal, note: str, package: Path, step: Step = l
 def retire(node: Node, note: str) -> Deed:
     """Destroy the keys of a node that was handed over, after the successor's word that it has everything. BadInput."""
     handed = owning.last_word(Reader(node.journal))
-    if not handed or not (path := node.folder / PAPER).exists():
-        raise BadInput(f"{node.code} is not handed over: nothing was destroyed.")
-    deed = handover.signed_by_both(path.read_text(encoding="utf-8"))
-    if deeds.signs_with(node.folder) == deed.signer:
-        raise BadInput(
-            f"This is the folder of {deed.successor}, which goes on with {node.code}: nothing was destroyed."
-        )
+    if not handed or (deed := deeds.paper(node.folder, CLOSED)) is None:
+        raise BadInput(f"{node.code} is not handed over from here: nothing was destroyed.")
+    if deeds.signs_with(node.folder) != deed.leaving:
+        raise BadInput(f"The key with which {node.code} was handed over is not here, or is destroyed already.")
     handover.check_received(note, deed)
-    for path in sorted(node.folder.glob("*.key")):
+    for path in sorted(node.folder.glob("*.key")):  # the signing key last: until then the command can be run again
         destroy(path)
     return deed
 
@@ -129,6 +130,8 @@ def _sealed(found: Rehearsal, given: Deed) -> bytes:
 def _pack(node: Node, journal: Reader, path: Path, signed: str, sealed: bytes) -> None:
     """Write the package. BadInput where the file can't be written."""
     parts = {PAPER: signed.encode(), "public.keys": sealed, **dict(_journal(journal)), **dict(_kept(node))}
+    given = handover.signed_by_both(signed)
+    parts[MANIFEST] = handover.manifest(given, parts, node.secret("sign")).encode()
     draft = path.with_name(f".{path.name}.new")
     try:
         with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as file:

@@ -5,6 +5,7 @@ last word records nothing more, unless the event names the key that the folder s
 """
 
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pipeline.node.handover import deeds
@@ -31,12 +32,17 @@ class Standing:
 
 @dataclass(frozen=True)
 class Handover:
-    """Event `number` gave the node to `successor`, who signs with the key `signer`; `deed` is the digest of the deed."""
+    """Event `number` gave the node to `successor`, who signs with the key `signer`, and has keys sealed for `receives`.
+
+    `deed` is the digest of the deed, `day` the one on which it was recorded.
+    """
 
     number: int
     successor: str
     signer: bytes
+    receives: bytes
     deed: bytes
+    day: date | None = None
 
 
 def last_word(reader: Reader) -> Handover | None:
@@ -45,8 +51,17 @@ def last_word(reader: Reader) -> Handover | None:
     entry = next(reader.read(last), None) if last else None
     try:
         return read(entry.envelope) if entry else None
-    except Quarantines:  # of a newer tocsin
+    except Quarantines:
+        return _unread(entry.envelope) if entry else None
+
+
+def _unread(envelope: bytes) -> Handover | None:
+    """Return that somebody has the node, of a handover that a newer tocsin has written; None where that is not what it is."""
+    try:
+        row = read_row(*unframe(envelope))
+    except Quarantines:
         return None
+    return Handover(row["sequence"], "somebody", b"", b"", b"") if row["kind"] == KIND else None
 
 
 def read(envelope: bytes) -> Handover | None:
@@ -55,7 +70,8 @@ def read(envelope: bytes) -> Handover | None:
     if row["kind"] != KIND:
         return None
     body = read_row(by_fingerprint(row["body_schema"]), row["body"])
-    return Handover(row["sequence"], body["successor"], body["signer"], body["deed"])
+    day = datetime.fromtimestamp(body["recorded_at"] / 1000, UTC).date()
+    return Handover(row["sequence"], body["successor"], body["signer"], body["receives"], body["deed"], day)
 
 
 def check(folder: Path, reader: Reader) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pipeline.node import casefiles, known, receipts, sent, versions
 from pipeline.node.casefiles import CaseFile
-from pipeline.node.handover import deeds
+from pipeline.node.handover import deeds, owning
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
 from pipeline.node.versions import REFERRED, REPORTED, History
@@ -48,7 +48,13 @@ class Rehearsal:
 
 
 def rehearse(node: Node, reader: Reader, step: Callable[[int], None] = lambda _: None) -> Rehearsal:
-    """Look through the whole journal; `step` hears of each event. Damaged where it cannot be read."""
+    """Look through the whole journal; `step` hears of each event. Damaged where it cannot be read, BadInput where it was left."""
+    owning.check(node.folder, reader)
+    return look_through(node, reader, step)
+
+
+def look_through(node: Node, reader: Reader, step: Callable[[int], None]) -> Rehearsal:
+    """Look through the journal of a node, also of one that was handed over."""
     found, gathered = Rehearsal(node.code), _Gathered(deeds.owned_from(node.folder))
     last = reader.mark.last
     sent.check(node, last)
@@ -67,6 +73,7 @@ def rehearse(node: Node, reader: Reader, step: Callable[[int], None] = lambda _:
     unsettled = [*range(settled.through + 1, last + 1)]
     lines: list[tuple[Weight, str, Iterable[int]]] = [
         ("must", "does_not_open", gathered.shut),
+        ("must", "forgotten", gathered.forgotten),
         ("should", "not_sent", range(sent.read(node).events + 1, last + 1)),
         ("should", "no_receipt", [number for number in unsettled if number <= sent.read(node).events]),
         ("should", "refused", sorted(refused)),
@@ -90,6 +97,7 @@ class _Gathered:
 
     owned_from: int
     before: list[int] = field(default_factory=list)
+    forgotten: list[int] = field(default_factory=list)
     shut: list[int] = field(default_factory=list)
     conflicts: list[int] = field(default_factory=list)
     referrals: list[int] = field(default_factory=list)
@@ -99,8 +107,10 @@ class _Gathered:
 
 def _count(found: Rehearsal, gathered: _Gathered, case: CaseFile) -> None:
     found.counts["cases"] += 1
-    if case.withdrawn:
+    if case.withdrawn or case.forgotten:
         found.counts["withdrawn_cases"] += 1
+        if not case.withdrawn:
+            gathered.forgotten.append(case.number)
         return
     if case.key is None:
         own = case.number >= gathered.owned_from
@@ -117,7 +127,9 @@ def _count(found: Rehearsal, gathered: _Gathered, case: CaseFile) -> None:
 
 
 def by_consent(case: CaseFile) -> bool:
-    """Return whether any version of what was reported of a case is shared by a survivor's consent."""
+    """Return whether any version of what was reported of a case is shared by a survivor's consent, or she was referred."""
+    if any(history.referrals for history in case.histories):
+        return True
     bodies = (event.body for history in case.histories for event in history.events.values() if "incident" in event.body)
     return any(body["incident"]["sharing_basis"] == BASIS for body in bodies)
 

@@ -18,7 +18,7 @@ from pipeline.node import keys, node
 from pipeline.node.entries import whole
 from pipeline.node.handover import deeds, owning
 from pipeline.node.handover.deeds import PAPER
-from pipeline.node.handover.leaving import KEPT
+from pipeline.node.handover.leaving import KEPT, MANIFEST
 from pipeline.node.journal import NUMBER, SEGMENT_BYTES, Entry, Journal
 from pipeline.node.node import Node
 from schemas import chain, handover, seal
@@ -29,7 +29,9 @@ from schemas.signing import public_of
 from schemas.wire import unframe
 
 BOX = "handover"
-LARGEST = 4 << 30  # bytes of a package's part, unpacked
+LARGEST = 4 << 30  # bytes of a package, unpacked
+NAMES = frozenset({PAPER, MANIFEST, "events", "keys.log", "public.keys", *KEPT})
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 REF, SEALED = 16, 80
 GROUP = 500
 
@@ -64,6 +66,7 @@ def open_package(folder: Path, package: Path, region_public: bytes, lang: str) -
     """
     parts = _parts(package)
     deed = handover.signed_by_both(parts.get(PAPER, b"").decode("utf-8", "replace"))
+    handover.check_manifest(parts.pop(MANIFEST, b"").decode("utf-8", "replace"), deed, parts)
     seed = hexadecimal(folder / "sign.key")
     if (kept := deeds.paper(folder)) is None or kept != deed or deeds.signs_with(folder) != deed.signer:
         raise BadInput(f"{folder} has not accepted this handover: name the folder by --node, or accept the offer anew.")
@@ -116,17 +119,20 @@ def _parts(package: Path) -> dict[str, bytes]:
     """Return what is in a package. BadInput where it is none."""
     try:
         with zipfile.ZipFile(package) as file:
-            return {one.filename: _part(file, one) for one in file.infolist()}
+            return dict(_known(file))
     except (OSError, LookupError, ValueError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise BadInput(
             f"{package} holds no node ({type(error).__name__}); `tocsin node handover close` writes such a file."
         ) from error
 
 
-def _part(file: zipfile.ZipFile, one: zipfile.ZipInfo) -> bytes:
-    if one.file_size > LARGEST:
-        raise ValueError("larger than any journal")
-    return file.read(one)
+def _known(file: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
+    """Yield the parts that a package can have. ValueError where they are too large, or packed in another way than ours."""
+    found = [one for one in file.infolist() if one.filename in NAMES]
+    if sum(one.file_size for one in found) > LARGEST or any(one.compress_type not in PACKED for one in found):
+        raise ValueError("no package")
+    for one in found:
+        yield one.filename, file.read(one)
 
 
 def _checked(deed: Deed, parts: dict[str, bytes]) -> list[Entry]:
@@ -143,7 +149,8 @@ def _checked(deed: Deed, parts: dict[str, bytes]) -> list[Entry]:
     link = chain.extended(chain.START, leaves[:-1])
     whole = numbers == list(range(1, deed.through + 2)) and nodes == {deed.node} and link == deed.link
     last = head.sequence == numbers[-1] and head.link == chain.extended(link, leaves[-1:])
-    if not (whole and last and handed and (handed.signer, handed.deed) == (deed.signer, deed.digest)):
+    named = handed and (handed.successor, handed.signer, handed.receives, handed.deed)
+    if not (whole and last and named == (deed.successor, deed.signer, deed.receives, deed.digest)):
         raise _broken()
     return entries
 

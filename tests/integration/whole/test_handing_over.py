@@ -97,13 +97,17 @@ def test_the_successor_counts_cases_and_sees_none(run):
 def test_the_leaving_team_adds_nothing_more(run):
     retract = ("retract", "--event", "1", "--reason", "error", "--yes", "--node", NODE)
     assert f"handed over to {TO}" in tocsin(run.whole, "node", *retract, code=65)
-    tocsin(run.whole, "node", "sync", "--node", NODE)  # its last word, which its successor has sent already
+    assert "its successor sends" in tocsin(run.whole, "node", "sync", "--node", NODE, code=65)
     assert told(run.whole, "verify")["complete"]
 
 
 def test_a_case_is_entrusted_and_goes_on_in_the_tables(run):
-    run.step("ask", "--event", "2", "--on", "2026-03-31", "--out", run.file("request"), node=run.successor)
-    tocsin(run.whole, "hub", "entrust", NODE, run.file("request"), "--out", run.file("keys"))
+    run.step("ask", "--event", "2", "--out", run.file("request"), node=run.successor)
+    give = ("hub", "entrust", NODE, run.file("request"), "--out", run.file("keys"))
+    assert "no key was given" in tocsin(run.whole, *give, "--key", "00" * 32, code=65)
+    assert "add --yes where nobody can be asked" in tocsin(run.whole, *give, code=65)
+    told_key = nodes.load(run.successor).public.hex()
+    tocsin(run.whole, *give, "--key", told_key)
     taken = json.loads(run.step("take", run.file("keys"), "--json", node=run.successor).splitlines()[-1])
     assert (taken["cases"], taken["refused"]) == ([2], {})
     run.of_successor("amend", "--event", "2", "--set", "women=3")

@@ -85,7 +85,7 @@ class Handing:
         """Change parts of the package."""
         with zipfile.ZipFile(self.package) as file:
             parts = {name: file.read(name) for name in file.namelist()}
-        parts |= {name: change(parts[name]) for name, change in changed.items()}
+        parts |= {name: change(parts.get(name, b"")) for name, change in changed.items()}
         with zipfile.ZipFile(self.package, "w") as file:
             for name, data in parts.items():
                 file.writestr(name, data)

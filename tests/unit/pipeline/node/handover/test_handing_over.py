@@ -2,16 +2,16 @@
 
 import os
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import timedelta
 
 import pytest
 
 from pipeline.hub.proof import Evidence, examine
-from pipeline.node import envelopes, referring, revising, versions, withdrawing
+from pipeline.node import envelopes, keys, referring, revising, versions, withdrawing
 from pipeline.node import node as nodes
 from pipeline.node import sync as syncing
 from pipeline.node.entries import MAGIC
-from pipeline.node.handover import entrusting, leaving, owning, rehearsing, succeeding
+from pipeline.node.handover import deeds, entrusting, leaving, owning, rehearsing, succeeding
 from pipeline.node.journal import NO_DIGEST, Journal, Reader
 from pipeline.node.record import Recorder, today
 from pipeline.node.revising import Decision
@@ -24,7 +24,7 @@ from tests.unit.pipeline.node.handover.papers import CONSENT, INCIDENT, PUBLIC, 
 from tests.unit.pipeline.node.handover.papers import handing as made
 from tests.unit.pipeline.node.revised import report
 
-DAY = date(2026, 3, 31)
+DAY = today()
 STEPS = ("offer", "accept", "close", "open", "retire")
 
 
@@ -154,7 +154,7 @@ def test_stopped_at_any_moment_of_a_step_the_node_has_one_owner_and_the_step_can
             assert handing.old not in owners
             assert len(owners) == len(new_node(handing))
         for each in STEPS[at:]:
-            if not (each == "retire" and not (handing.old.folder / "sign.key").exists()):
+            if each != "retire" or deeds.signs_with(handing.old.folder):
                 getattr(handing, each)()
         (new,) = new_node(handing)
         assert (records(handing.old), records(new)) == (False, True)
@@ -319,13 +319,12 @@ def test_a_case_withdrawn_after_it_was_asked_for_brings_no_key(handing):
     assert (handing.take(answer.text).cases, handing.take(answer.text).gone) == ([2], [1])
 
 
-def test_an_impossible_day_is_told_and_the_case_can_be_asked_for_again(handing):
+def test_a_consent_is_no_older_than_the_handover_and_not_of_days_to_come(handing):
     log = send(handing.old, Log())
     send(handing.through(), log)
-    done = handing.take(handing.entrusted(handing.ask(1, on=date(1999, 1, 1)), log).text)
-    assert (done.cases, list(done.refused)) == ([], [1])
-    with pytest.raises(BadInput, match="future"):
-        handing.ask(1, on=today() + timedelta(days=3))
+    for days in (-3, 3):
+        with pytest.raises(BadInput, match="between that of the handover"):
+            handing.ask(1, on=today() + timedelta(days=days))
     assert handing.take(handing.entrusted(handing.ask(1), log).text).cases == [1]
 
 
@@ -341,6 +340,55 @@ def test_only_what_was_handed_over_is_asked_for(handing):
         entrusting.ask(handing.old, Reader(handing.old.journal), [1], None)
 
 
+def test_an_answer_to_no_request_of_this_folder_is_refused(handing):
+    log = send(handing.old, Log())
+    send(handing.through(), log)
+    request = handing.ask(1)
+    answer = handing.entrusted(request, log).text
+    (handing.new / "requests" / entrusting.entrusting.digest(request)).unlink()
+    for text in (answer, answer.replace("request ", "request /"), answer.replace("request ", "request x")):
+        with pytest.raises(BadInput, match="answers no request"):
+            handing.take(text)
+    handing.ask(2)
+    other = answer.replace(entrusting.entrusting.digest(request), entrusting.entrusting.digest(handing.ask(2)))
+    with pytest.raises(BadInput, match="was not asked for"):
+        handing.take(other)
+
+
+def test_a_key_that_was_destroyed_in_a_withdrawal_that_was_cut_off_does_not_come_back(handing):
+    log = send(handing.old, Log())
+    new = handing.through()
+    send(new, log)
+    answer = handing.entrusted(handing.ask(1), log).text
+    ref = envelopes.of_event(new, Reader(new.journal), 1)[0]["case_ref"]
+    with Journal(new.journal) as journal:
+        journal.append((), [keys.tombstone(ref)])
+    done = handing.take(answer)
+    assert (done.cases, done.gone) == ([], [1])
+    with pytest.raises(BadInput, match="tocsin node withdraw --event 1"):
+        handing.ask(1)
+    assert entrusting.custody(new, Reader(new.journal)).withdrawn == 1
+
+
+def test_a_retracted_case_waits_for_nobody(tmp_path):
+    handing = made(tmp_path)
+    with Journal(handing.old.journal) as journal:
+        revising.retract(handing.old, journal, 2, "error")
+    new = handing.through()
+    how = entrusting.custody(new, Reader(new.journal))
+    assert (how.retracted, how.waiting) == (1, (1, 3))
+
+
+def test_who_was_referred_is_asked_although_her_incident_is_public(tmp_path):
+    handing = made(tmp_path)
+    with Journal(handing.old.journal) as journal:
+        referring.refer(handing.old, journal, 4, "medical")
+    new = handing.through()
+    with pytest.raises(BadInput, match="consented anew"):
+        versions.history(new, Reader(new.journal), 4)
+    assert 4 in entrusting.custody(new, Reader(new.journal)).waiting
+
+
 # The hub gives keys to nobody else
 
 
@@ -353,10 +401,10 @@ def test_the_hub_gives_keys_to_the_successor_only(handing, tmp_path):
         handing.entrusted(request, log)
     send(new, log)
     thief.through()
-    for other in (thief.ask(1), request.replace(DAY.isoformat(), "2020-01-01"), request.replace("case ", "case f")):
-        if other != request:
-            with pytest.raises(BadInput):
-                handing.entrusted(other, log)
+    altered = request.replace(DAY.isoformat(), "2020-01-01"), request.replace("case ", "case f")
+    for other in (thief.ask(1), *altered):
+        with pytest.raises(BadInput, match="not signed by"):
+            handing.entrusted(other, log)
     answer = handing.entrusted(request, log).text
     with pytest.raises(BadInput, match="sealed for somebody else"):
         thief.take(answer)
@@ -377,6 +425,20 @@ def test_no_key_is_given_where_the_log_is_not_as_it_was_signed(handing, sort):
         log.records = [row for row in log.records if row[0] != "heads.MONUSCO"]
         with pytest.raises(BadInput, match="was not handed over"):
             handing.entrusted(handing.ask(2), log)
+
+
+def test_a_log_that_another_has_written_into_before_the_handover_gives_no_key(handing):
+    log = send(handing.old, Log())
+    new = handing.through()
+    send(new, log)
+    request = handing.ask(2)
+    log.records.append(("raw.MONUSCO", b"", b"no event"))
+    assert handing.entrusted(request, log).given == 1
+    seed = signing.new_signer()[1]
+    head = chain.Head("MONUSCO", signing.public_of(seed), 1, bytes(32), bytes(32), bytes(8))
+    log.records.append(("heads.MONUSCO", b"", chain.sign_head(seed, head)))
+    with pytest.raises(BadInput, match="is not as it was signed"):
+        handing.entrusted(request, log)
 
 
 # Papers
@@ -429,6 +491,14 @@ def test_a_paper_that_was_altered_is_refused(handing, name, change):
     assert records(handing.old)
 
 
+def test_a_paper_that_lost_its_last_line_end_closes_all_the_same(handing):
+    handing.through("accept")
+    path = handing.stick / "accepted"
+    path.write_text(path.read_text().rstrip())
+    handing.close()
+    assert records(handing.open())
+
+
 def test_a_successor_signs_for_itself_only(handing):
     handing.through("accept")
     text = (handing.stick / "accepted").read_text()
@@ -446,6 +516,12 @@ def test_a_successor_signs_for_itself_only(handing):
         ("events", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
         ("events", lambda data: data[: 4 + int.from_bytes(data[:4], "little")]),
         ("events", lambda _: b""),
+        ("keys.log", lambda data: data + data[-40:]),
+        ("public.keys", lambda data: b"\0" * len(data)),
+        ("receipts.json", lambda _: b"{}"),
+        ("hub.pin", lambda _: b"evil"),
+        ("manifest", lambda data: data.replace(b"part events", b"part Events")),
+        ("manifest", lambda _: b""),
         ("heads.log", lambda data: data[:-9]),
         ("heads.log", lambda _: MAGIC),
         ("public.keys", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
@@ -482,12 +558,23 @@ def test_keys_are_destroyed_after_the_successors_word_and_not_before(handing):
         leaving.retire(handing.old, word.replace("deed ", "deed 0"))
     with pytest.raises(BadInput, match="not signed by"):
         leaving.retire(handing.old, word[:-8] + "AAAAAA==\n"[-8:])
-    with pytest.raises(BadInput, match="goes on with"):
+    with pytest.raises(BadInput, match="not handed over from here"):
         leaving.retire(nodes.load(handing.new), word)
     handing.retire()
     assert not list(handing.old.folder.glob("*.key"))
+    for again in (handing.retire, handing.close):
+        with pytest.raises(BadInput, match="destroyed"):
+            again()
     with pytest.raises(BadInput, match=f"handed over to {TO}, and your keys are destroyed"):
         versions.history(handing.old, Reader(handing.old.journal), 1)
+
+
+def test_a_successor_whose_signing_key_is_lost_loses_no_other(handing):
+    new = handing.through()
+    (new.folder / "sign.key").unlink()
+    with pytest.raises(BadInput, match="not handed over from here"):
+        leaving.retire(new, (handing.stick / "received").read_text())
+    assert (new.folder / "digest.key").exists()
 
 
 def test_what_is_not_handed_over_is_not_retired(handing):
