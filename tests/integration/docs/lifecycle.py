@@ -71,8 +71,8 @@ class World:
             self.whole.worker(stage, "1")
 
     def run(self, line):
-        """Return what a command prints, with … for what differs each time."""
-        words = shlex.split(line.replace("$DATA", str(self.whole.data)))
+        """Return what a command prints, and says where it fails, with … for what differs each time."""
+        words = shlex.split(line.replace("$ID", self._verified()) if "$ID" in line else line)
         done = subprocess.run(
             [sys.executable, "-m", "pipeline.cli", *words[1:]],
             cwd=self.here,
@@ -82,7 +82,12 @@ class World:
             stdin=subprocess.DEVNULL,
             check=False,
         )
-        return self.plain(done.stdout + done.stderr)
+        return self.plain(done.stdout + (done.stderr if done.returncode else ""))
+
+    def _verified(self):
+        """Return the id of the incident that is verified."""
+        (found,) = rows(self.whole, "incidents").filter(verification="verified")["incident_id"].to_list()
+        return found
 
     def plain(self, text):
         text = text.replace(str(self.whole.data), "$DATA").replace(f"{datetime.now(UTC).date()}", "…")
