@@ -148,7 +148,7 @@ class Worker:
     async def _tending(self):
         """Tend the lanes now and then while anybody may ask for bases, and compare their states with the input."""
         while self.world.tends and (self.world.storm or self.world.eraser.asked):
-            await asyncio.sleep(self.world.chance.choice((0.001, 0.01, 0.1)))
+            await asyncio.sleep(self.world.chance.choice((0.001, 0.01, 0.1) if self.world.storm else (1.0, 5.0)))
             await self.lanes.tend()
             for tp, lane in [*self.lanes._lanes.items()]:
                 self.world.check_state(self, tp, lane._next)
