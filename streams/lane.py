@@ -90,9 +90,9 @@ class KafkaLane:
             raise Fenced(f"{self._name} was taken away before it was opened; the worker begins anew.")
         await self._transactions.fence()
         await self._settle()
-        self._looked = await ledgerlog.bound(self._broker, self._ledger)
         self._state = await self._rebuilt()
         await self._agree()
+        self._looked = self._anchor if self._anchor >= 0 else await ledgerlog.bound(self._broker, self._ledger)
         return self._next
 
     async def _settle(self) -> None:
