@@ -99,6 +99,7 @@ class Draft:
             return head + zigzag(self.reason)
         if self.kind == "IncidentVerified":
             head += zigzag(self.step) + self.verifier + zigzag(self.verified_on)
+            return head + self.event.encode() + zigzag(0)  # no decision of the hub
         if self.kind == "ConsentGiven":
             head += zigzag(self.given_on)
         return head + self.event.encode()

@@ -48,6 +48,11 @@ def test_what_is_found_of_cases_and_epochs_is_what_a_list_gives(log):
     assert buried == ended | {key for key, value in log if key in REFS[:2] and not value}
 
 
+class NoLedgers:
+    async def look(self, _stage, _events):
+        return []
+
+
 class Broker:
     async def partitions(self, _topic):
         return []
@@ -57,7 +62,7 @@ def test_the_key_of_an_ended_epoch_is_left_of_each_case_of_its_node_and_one_that
     log = [(EPOCHS[0], b"x"), (REFS[0], b"x"), (EPOCHS[1], b"x"), (REFS[0], b""), (EPOCHS[0], b"")]
     monkeypatch.setattr(looking, "follow", following(log))
     cases = [Case(ref, node, 1, 0, frozenset()) for ref, node in zip(REFS[:3], ["A", "A", "B"], strict=True)]
-    looked = asyncio.run(Stores(Broker(), None, {}).look(cases[:2]))
+    looked = asyncio.run(Stores(Broker(), None, {}, NoLedgers()).look(cases[:2]))
     assert [one for one in looked.left if one.store == "keys.A"] == [
         Left("keys.A", REFS[0], 2),
         Left("keys.A", REFS[1], 1),
@@ -79,7 +84,7 @@ def test_a_tombstone_is_written_for_a_case_and_for_no_epoch(monkeypatch):
 
     monkeypatch.setattr(eraser, "SEGMENT_SECONDS", 0)
     monkeypatch.setattr(eraser, "stands", stands)
-    at_work = Eraser("kafka", stores.Stores(None, None, {}), Hand(), None, None, {"keys.A": None}, None, said.append)
+    at_work = Eraser("kafka", stores.Stores(None, None, {}, None), Hand(), None, None, {"keys.A": None}, None, said.append)
     hits = [Hit(EPOCHS[0], 0, EPOCHS[0]), Hit(REFS[0], 1, REFS[0])]
     asyncio.run(at_work._compact("keys.A", hits))
     assert buried == [[REFS[0]], []]
