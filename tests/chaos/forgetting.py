@@ -41,7 +41,7 @@ MINE, LOAD, COUNTRY = "SYN-1", "SYN-2", "TCD"
 HOMES = region_codes_of(COUNTRY)
 STAGES = ("refine", "merge", "sink", "receipts")
 STORES, KEY_SECONDS, BYTE_SECONDS = 8, 5.0, 120.0
-PAUSE, REST, PATIENCE = (1.0, 3.0), 5.0, 600.0
+PAUSE, REST, PATIENCE = (2.0, 4.0), 8.0, 600.0
 
 
 @dataclass
