@@ -115,7 +115,7 @@ class KafkaLane:
             self._settings.note(
                 "snapshot_discarded", lane=self._name, why=snapshot.SET_ASIDE.format(lane=self._name, why=why)
             )
-            snapshot.discard(folder, self._name)
+            await asyncio.to_thread(snapshot.discard, folder, self._name)
         return await self._from_beginning()
 
     async def _from_beginning(self) -> Any:

@@ -253,7 +253,7 @@ def _no_wait_for_batches():
         await asyncio.gather(*(one._save() for one in held.values() if one._state is not None))
 
     def save(self):
-        kept = snapshot.Snapshot(self._name, self._anchor, self._next + 1, self._stage.freeze(self._state))
+        kept = snapshot.Snapshot(self._name, max(self._anchor, 0), self._next + 1, self._stage.freeze(self._state))
         snapshot.save(self._settings.snapshots, kept)
 
     changes = [(Lanes, "_close_all", close_all), (KafkaLane, "_write_snapshot", save)]
