@@ -84,7 +84,9 @@ def test_a_tombstone_is_written_for_a_case_and_for_no_epoch(monkeypatch):
 
     monkeypatch.setattr(eraser, "SEGMENT_SECONDS", 0)
     monkeypatch.setattr(eraser, "stands", stands)
-    at_work = Eraser("kafka", stores.Stores(None, None, {}, None), Hand(), None, None, {"keys.A": None}, None, said.append)
+    at_work = Eraser(
+        "kafka", stores.Stores(None, None, {}, None), Hand(), None, None, {"keys.A": None}, None, said.append
+    )
     hits = [Hit(EPOCHS[0], 0, EPOCHS[0]), Hit(REFS[0], 1, REFS[0])]
     asyncio.run(at_work._compact("keys.A", hits))
     assert buried == [[REFS[0]], []]
