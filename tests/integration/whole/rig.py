@@ -17,7 +17,7 @@ from deltalake.exceptions import TableNotFoundError
 from kafka import KafkaProducer
 
 from infra import launcher, table, topics
-from pipeline.keyrings import ensure_keys, region_keys
+from pipeline.keyrings import PrivateKeys, ensure_keys, region_keys
 from pipeline.log import consumer, read
 from pipeline.node import journal
 from pipeline.node import node as nodes
@@ -180,7 +180,7 @@ def forgets(run, *arguments):
 
 def openable(run, node):
     """Return the cases of a node that whoever has the regions' keys can open, by what `keys.<node>` holds now."""
-    keys = NodeKeys(region_keys(run.data, "private"))
+    keys = NodeKeys(PrivateKeys(run.data))
     records = list(read(run.kafka, f"keys.{node}", committed=False))
     keys.read(Blob.of([one.key for one in records]), Blob.of([one.value or b"" for one in records]))
     held = keys.keyring
