@@ -230,11 +230,12 @@ def tell(node: str) -> None:
 def forget() -> None:
     """Erase what the withdrawn case has left in the log and the store, and see that each store has signed for it."""
     tocsin("worker", "receipts", "--until-idle", "2")
-    merge = Worker("merge", 1)
+    workers = [Worker(stage, 1) for stage in ("refine", "merge")]  # each lane of theirs writes its base
     try:
         done = json.loads(tocsin("forget", "run", "--json").splitlines()[-1])
     finally:
-        merge.stop()
+        for worker in workers:
+            worker.stop()
     (case,) = done["cases"]
     if done["outstanding"] or not case["stores"]:
         raise Failed(f"not all stores have signed: {case['stores']}")
