@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas import notes, rows, seal
+from schemas import notes, rows, seal, signed
 from schemas.errors import BadInput, Quarantines
 from schemas.fates import BadFates
 from schemas.limits import NODE
-from schemas.released import Release, by_fingerprint, latest
-from schemas.signing import SIGNATURE, public_of, sign, signed_by
-from schemas.wire import confluent, unframe
+from schemas.released import by_fingerprint, latest
+from schemas.signing import public_of
+from schemas.wire import unframe
 
 ID = 16
 NUMBER = 0  # no event has it: no nonce is used twice under the key of a case
@@ -40,11 +40,8 @@ class Decided:
     def sign(self, seed: bytes) -> bytes:
         """Return the record of the decision for `fates.<node>`; `seed` is the secret one of its hub."""
         assert public_of(seed) == self.hub.public, "a decision is signed by the hub that it names"
-        release = latest(GIVEN)
         named = {name: getattr(self, name) for name in ("node", "decision_id", "case_ref", "body_schema", "body")}
-        who = {"hub": self.hub.name, "signer": self.hub.public, "signature": bytes(SIGNATURE)}
-        body = rows.write(release, named | who)[:-SIGNATURE]
-        return confluent(release, body + sign(seed, _words(release) + body))
+        return signed.write(GIVEN, named | {"hub": self.hub.name, "signer": self.hub.public}, seed)
 
     def open(self, key: bytes) -> dict[str, Any]:
         """Return what was decided, a row of VerificationDecided, by the key of the case.
@@ -87,7 +84,7 @@ def read_decision(record: bytes) -> Decided:
         raise BadFates("fates.malformed", f"a record is no decision ({type(error).__name__})") from error
     if release.name != GIVEN or not NODE.fullmatch(row["node"]) or not notes.NAME.fullmatch(hub.name):
         raise BadFates("fates.malformed", "a record is no decision of a hub for a node")
-    if not signed_by(hub.public, _words(release) + body[:-SIGNATURE], row["signature"]):
+    if not signed.good(release, body, hub.public):
         raise BadFates("fates.signature", "a decision is not signed by the key that it names")
     return Decided(row["node"], hub, row["decision_id"], row["case_ref"], row["body_schema"], row["body"])
 
@@ -109,7 +106,3 @@ def _bound(decision: Decided) -> dict[str, Any]:
         "sequence": NUMBER,
         "node": decision.node,
     }
-
-
-def _words(release: Release) -> bytes:
-    return f"tocsin {release.name} {release.version}\n".encode()

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from schemas import notes, rows
+from schemas import notes, rows, signed
 from schemas.errors import BadInput, Quarantines
 from schemas.limits import NODE, NUMBERS
-from schemas.released import Release, latest
-from schemas.signing import SIGNATURE, public_of, sign, signed_by
-from schemas.wire import confluent, unframe
+from schemas.signing import public_of
+from schemas.wire import unframe
 
 PAGE = 1_000
 FATES = ("accepted", "replaced", "in_conflict", "refused", "waiting", "withdrawn", "missing")
@@ -104,9 +103,7 @@ class Page:
     def sign(self, seed: bytes) -> bytes:
         """Return the record of the page for `fates.<node>`; `seed` is the secret one of its hub."""
         assert public_of(seed) == self.hub.public, "a page is signed by the hub that it names"
-        release = latest("FatesGiven")
-        body = rows.write(release, {**_row(self), "signature": bytes(SIGNATURE)})[:-SIGNATURE]
-        return confluent(release, body + sign(seed, _words(release) + body))
+        return signed.write("FatesGiven", _row(self), seed)
 
 
 def read_page(record: bytes) -> Page:
@@ -119,7 +116,7 @@ def read_page(record: bytes) -> Page:
         raise BadFates("fates.malformed", f"a record is no page of fates ({type(error).__name__})") from error
     if row is None or page is None:
         raise BadFates("fates.malformed", "a record is no page of fates")
-    if not signed_by(row["signer"], _words(release) + body[:-SIGNATURE], row["signature"]):
+    if not signed.good(release, body, row["signer"]):
         raise BadFates("fates.signature", f"the page of number {page.first} is not signed by the key that it names")
     return page
 
@@ -147,10 +144,6 @@ def unpack(data: bytes) -> list[bytes]:
             raise BadInput("The file holds no pages of fates, or is cut off; ask the hub for `tocsin hub fates --out`.")
         found.append(data[at - length : at])
     return found
-
-
-def _words(release: Release) -> bytes:
-    return f"tocsin {release.name} {release.version}\n".encode()
 
 
 def _row(page: Page) -> dict[str, Any]:

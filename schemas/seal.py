@@ -8,6 +8,8 @@ node's with keyed BLAKE2b (RFC 7693). The twins for whole batches are in schemas
 """
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 from nacl import bindings
 
@@ -33,6 +35,12 @@ def open_body(
     return opened(bindings.crypto_aead_xchacha20poly1305_ietf_decrypt, body, bound, nonce, key)
 
 
+def open_event(key: bytes, envelope: Mapping[str, Any]) -> bytes:
+    """Return the body of an event in clear, by its envelope as it was read. Errors: SealBroken (`seal.broken`)."""
+    named = ("body_schema", "event_id", "case_ref", "sequence", "node", "body")
+    return open_body(key, **{name: envelope[name] for name in named})
+
+
 def mint(secret: bytes, event_id: bytes) -> bytes:
     """Return the region's own id for a node's event: 16 bytes, not to be linked without the region's 32-byte secret."""
     return hashlib.blake2b(event_id, digest_size=16, key=secret).digest()
@@ -50,6 +58,7 @@ __all__ = [
     "new_case_key",
     "open_body",
     "open_epoch",
+    "open_event",
     "region_pair",
     "seal_body",
     "seal_epoch",

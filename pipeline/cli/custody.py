@@ -1,9 +1,7 @@
 """`tocsin hub entrust`: the hub gives a node's new team the keys of cases whose survivors have consented anew."""
 
-import json
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -32,6 +30,7 @@ def entrust(node: str, file: Path, key: str | None, yes: bool, out: Path, data: 
     from pipeline.hub.casekeys import case_keys
     from pipeline.keyrings import PrivateKeys, endpoint
     from pipeline.log import read
+    from pipeline.node import lines
 
     home = data_folder(data)
     kafka = endpoint(home, "kafka")
@@ -45,14 +44,8 @@ def entrust(node: str, file: Path, key: str | None, yes: bool, out: Path, data: 
     if not key and not yes:
         agreed(f"Give the keys of {answer.given} cases to {who}? Make sure that this is their key", "key", "given")
     write_text(out, answer.text)
-    _note(home, node, answer)
+    given = {"node": node, "successor": answer.to.successor, "given": answer.given}
+    lines.append(home / "entrusted.jsonl", {"at": int(time.time()), **given})
     gone = f"; {answer.gone:,} are withdrawn, or have not come" if answer.gone else ""
     click.echo(f"{out}: the keys of {answer.given:,} cases, sealed for {who}{gone}.")
     click.echo(f"At the node: tocsin node handover take {out.name}")
-
-
-def _note(home: Path, node: str, answer: Any) -> None:
-    """Write down to whom how many keys were given."""
-    line = {"at": int(time.time()), "node": node, "successor": answer.to.successor, "given": answer.given}
-    with (home / "entrusted.jsonl").open("a", encoding="utf-8") as file:
-        file.write(f"{json.dumps(line)}\n")

@@ -32,14 +32,12 @@ def listed(numbers: Sequence[int]) -> str:
     return f"event{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:SHOWN]))}{more}"
 
 
-def text_of(path: Path) -> str:
-    """Return what is in a file of text. BadInput where it can't be read."""
+def text_of(path: Path, advice: str = "give the file as it was written") -> str:
+    """Return what is in a file of text. BadInput, with advice, where it can't be read."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{path} can't be read as text ({type(error).__name__}); give the file as it was written."
-        ) from error
+        raise BadInput(f"{path} can't be read as text ({type(error).__name__}); {advice}.") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.options import text_of
 from pipeline.settings import data_folder
 from schemas.errors import BadInput, TocsinError
 
@@ -27,12 +28,7 @@ SENTENCES = {  # of findings that say nothing more by themselves
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{path} can't be read as text ({type(error).__name__}); give the file that holds the note."
-        ) from error
+    return text_of(path, "give the file that holds the note")
 
 
 def known_nodes(home: Path, kafka: str, named: tuple[str, ...]) -> dict[str, int]:
@@ -69,7 +65,7 @@ def checkpoint(nodes: tuple[str, ...], name: str | None, since: int | None, data
     kafka, folder = endpoint(home, "kafka"), home / "proof"
     by = signer(folder, name, HUB)
     rows: list[dict[str, Any]] = []
-    for found in gathered(home, kafka, known_nodes(home, kafka, nodes)):
+    for found in _gathered(home, kafka, known_nodes(home, kafka, nodes)):
         if not found.records and not found.leaves:
             continue
         tree = Tree(folder, found.node)
@@ -151,13 +147,13 @@ def bundle(node: str, file: Path, data: Path | None) -> None:
 
     home = data_folder(data)
     kafka = endpoint(home, "kafka")
-    (found,) = gathered(home, kafka, known_nodes(home, kafka, (node,)))
+    (found,) = _gathered(home, kafka, known_nodes(home, kafka, (node,)))
     write_bundle(file, found)
     click.echo(f"{file}: {len(found.records):,} records, {len(found.heads):,} heads. Next, anywhere:")
     click.echo(f"tocsin verify --bundle {file} --pin KEY, where KEY is what the node tells by `tocsin node status`.")
 
 
-def gathered(home: Path, kafka: str, nodes: dict[str, int]) -> Iterator[Any]:
+def _gathered(home: Path, kafka: str, nodes: dict[str, int]) -> Iterator[Any]:
     """Yield the nodes' evidence, one after another: a log may be long."""
     from pipeline.hub.evidence import gather
     from pipeline.node.progress import progress
@@ -254,7 +250,7 @@ def online(home: Path, nodes: tuple[str, ...], own: bool) -> tuple[list[Any], li
 
     kafka, folder = endpoint(home, "kafka"), home / "proof"
     keys = [signer(folder, None, HUB).key] if own and (folder / "sign.key").exists() else []
-    return list(gathered(home, kafka, known_nodes(home, kafka, nodes))), keys + (witnesses(folder) if own else [])
+    return list(_gathered(home, kafka, known_nodes(home, kafka, nodes))), keys + (witnesses(folder) if own else [])
 
 
 def _check_notes(given: list[str], keys: list[Any], nodes: list[str]) -> None:

@@ -223,9 +223,8 @@ def _facts(hub: Hub, node: str, offset: int, key: bytes) -> dict[str, Any]:
     """Return the facts of the version that a record of a node's topic made."""
     entry = next(each for each in read(hub.kafka, f"raw.{node}") if each.offset == offset)
     envelope = read_row(*unframe(entry.value or b""))
-    named = ("body_schema", "event_id", "case_ref", "sequence", "node", "body")
-    plain = seal.open_body(key, **{name: envelope[name] for name in named})
-    facts: dict[str, Any] = read_row(by_fingerprint(envelope["body_schema"]), plain)["incident"]
+    body = read_row(by_fingerprint(envelope["body_schema"]), seal.open_event(key, envelope))
+    facts: dict[str, Any] = body["incident"]
     return facts
 
 

@@ -10,20 +10,17 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
 
 from pipeline.files import destroy, hexadecimal, replace, sync_folder
+from pipeline.hub.sending import send
 from pipeline.keyrings import FORMER
 from pipeline.log import read, topics
 from pipeline.node.keys import EPOCH, of_epoch
 from schemas import rows, seal
-from schemas.errors import Quarantines, Unreachable
+from schemas.errors import Quarantines
 from schemas.wire import unframe
 
-KEYS, SECONDS = "keys.", 30
+KEYS = "keys."
 
 
 @dataclass(frozen=True)
@@ -82,13 +79,8 @@ class Pair:
     def seal(self, kafka: str, waiting: Iterable[Waiting]) -> None:
         """Seal epochs for the new key instead of their nodes, which must not write meanwhile. Unreachable where Kafka is."""
         public = hexadecimal(self._path("public"))
-        records = [(KEYS + one.node, of_epoch(one.epoch, self.region, public, one.secret)) for one in waiting]
-        try:
-            _send(kafka, records)
-        except KafkaError as error:
-            raise Unreachable(
-                f"Kafka at {kafka} does not answer ({type(error).__name__}); run `tocsin status`, then `tocsin hub renew` again."
-            ) from error
+        sealed = ((one.node, of_epoch(one.epoch, self.region, public, one.secret)) for one in waiting)
+        send(kafka, [(KEYS + node, *record) for node, record in sealed], "`tocsin hub renew` again")
 
     def _waiting(self, node: str, value: bytes) -> Waiting | None:
         """Return what an EpochKey record of a node says if the former key alone opens it."""
@@ -120,12 +112,3 @@ class Pair:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.key"
-
-
-def _send(kafka: str, records: Iterable[tuple[str, tuple[bytes, bytes]]]) -> None:
-    producer: Any = KafkaProducer(bootstrap_servers=kafka, enable_idempotence=True, acks="all")
-    try:
-        for sent in [producer.send(topic, value, key, partition=0) for topic, (key, value) in records]:
-            sent.get(timeout=SECONDS)
-    finally:
-        producer.close()

@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
 
+from pipeline.hub import sending
 from pipeline.hub.completeness import Lane, lanes
 from pipeline.hub.fates import Events, Refusals, events, fates, pages
 from pipeline.hub.shared import Shared, Unreadable
 from pipeline.hub.trees import Signer
-from pipeline.log import RECONNECT_MS, Entry, read, topics
+from pipeline.log import Entry, read, topics
 from schemas.columns import Blob
 from schemas.decisions import Decided, is_decision, read_decision
-from schemas.errors import BadInput, NotSetUp, Quarantines, Unreachable
+from schemas.errors import BadInput, NotSetUp, Quarantines
 from schemas.fates import BadFates, Fate, Page, pack, read_page
 from schemas.rows import read as read_row
 from schemas.wire import unframe
 
 BATCH = 5_000
-SECONDS = 30
 Step = Callable[[int], None]
 
 
@@ -152,13 +150,8 @@ def send(kafka: str, told: Iterable[Told]) -> None:
 
 def put(kafka: str, records: Iterable[tuple[str, bytes, bytes]]) -> None:
     """Put (node, key, record) on the nodes' topics and wait until the broker has them. Unreachable where it does not answer."""
-    try:
-        _put(kafka, records)
-    except KafkaError as error:
-        raise Unreachable(
-            f"Kafka at {kafka} does not answer ({type(error).__name__}); run `tocsin status`, then "
-            "the same command again: it sends what is not there yet."
-        ) from error
+    placed = ((f"fates.{node}", key, record) for node, key, record in records)
+    sending.send(kafka, placed, "the same command again: it sends what is not there yet")
 
 
 def write(path: Path, records: Iterable[bytes]) -> None:
@@ -167,22 +160,6 @@ def write(path: Path, records: Iterable[bytes]) -> None:
         path.write_bytes(pack(records))
     except OSError as error:
         raise BadInput(f"{path} can't be written ({error.strerror}); give another file.") from error
-
-
-def _put(kafka: str, records: Iterable[tuple[str, bytes, bytes]]) -> None:
-    producer: Any = KafkaProducer(
-        bootstrap_servers=kafka,
-        enable_idempotence=True,
-        acks="all",
-        allow_auto_create_topics=False,
-        reconnect_backoff_max_ms=RECONNECT_MS,
-    )
-    try:
-        pending = [producer.send(f"fates.{node}", record, key, partition=0) for node, key, record in records]
-        for future in pending:
-            future.get(timeout=SECONDS)
-    finally:
-        producer.close()
 
 
 def _signed(by: Signer, lane: Lane, first: int, told: tuple[Fate, ...], before: int) -> bytes:

@@ -70,13 +70,13 @@ def log(monkeypatch):
             for key, value in held[name.removeprefix("keys.")]:
                 yield SimpleNamespace(topic=name, key=key, value=value)
 
-    def send(_kafka, records):
-        for topic, record in records:
-            held[topic.removeprefix("keys.")].append(record)
+    def send(_kafka, records, _again):
+        for topic, *record in records:
+            held[topic.removeprefix("keys.")].append(tuple(record))
 
     monkeypatch.setattr(renewing, "read", read)
     monkeypatch.setattr(renewing, "topics", lambda _kafka, prefix: [f"{prefix}{node}" for node in held])
-    monkeypatch.setattr(renewing, "_send", send)
+    monkeypatch.setattr(renewing, "send", send)
     monkeypatch.setattr("pipeline.log.ends", lambda _kafka, prefix: {f"{prefix}{node}": 1 for node in held})
     return held
 
