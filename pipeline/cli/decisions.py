@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +66,14 @@ def verify(
     from pipeline.hub import deciding
     from pipeline.hub.telling import check_topics, put, write
     from pipeline.hub.trees import secret, signer
+    from pipeline.node.record import decided_on, today
     from schemas.decisions import read_decision, verifier
 
     home = data_folder(data)
     hub, signing = _hub(home), signer(home / "proof", None, HUB)
     who = verifier(secret(home / "proof", "digest"), by or asked())
     names = ("state", "step", "primary", "secondary", "eyewitness")
-    examined = deciding.Examined(who=who, on=_day(on), **{name: found[name] for name in names})
+    examined = deciding.Examined(who=who, on=decided_on(on, today()), **{name: found[name] for name in names})
     standing = deciding.standing(hub, _region(region), _id(incident))
     if not again:
         deciding.check_new(hub, standing, signing)
@@ -110,14 +111,6 @@ def _id(word: str) -> bytes:
     if len(found) != 16:
         raise BadInput(f"{word[:40]!r} is no id: give the 32 digits of incident_id or version_id of a row.")
     return found
-
-
-def _day(on: date | None) -> date:
-    """Return the day of a decision; one day of slack, since east of Greenwich it begins earlier."""
-    today = datetime.now(UTC).date()
-    if on and on > today + timedelta(days=1):
-        raise BadInput("The day that you give lies in the future: correct it.")
-    return on or today
 
 
 def _say(standing: Any, examined: Any, sending: bool, file: Path | None) -> None:

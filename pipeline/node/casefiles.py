@@ -39,7 +39,7 @@ def every(node: Node, reader: Reader, step: Callable[[str], None] = lambda _: No
         step(envelope["kind"])
         if envelope["case_ref"] is not None:
             by_case[envelope["case_ref"]].append(envelope)
-    values, refusals = {key: value for _, key, value in reader.key_records()}, versions.refused(node)
+    values, refusals = reader.keys(), versions.refused(node)
     yield from (_filed(node, values, each, refusals) for each in by_case.values())
 
 

@@ -3,11 +3,10 @@
 A copy of the folder from before the last epoch, put back, must send nothing: its keys would take the place of the newer ones.
 """
 
-import time
 from dataclasses import replace
 from typing import Any
 
-from pipeline.node import sent
+from pipeline.node import following, sent
 from pipeline.node.journal import Reader
 from pipeline.node.keys import EPOCH
 from pipeline.node.node import Node
@@ -16,8 +15,7 @@ from pipeline.node.sent import OlderThanSent
 
 def known(journal: Reader) -> dict[int, bool]:
     """Return the numbers of all epochs that a journal knows, each with whether it goes on."""
-    found = {key: bool(value) for _, key, value in journal.key_records()}
-    return {number: lives for key, lives in found.items() if (number := number_of(key))}
+    return {number: bool(value) for key, value in journal.keys().items() if (number := number_of(key))}
 
 
 def number_of(key: bytes) -> int:
@@ -31,20 +29,10 @@ def newest(node: Node, client: Any, seconds: float) -> int:
 
     By a consumer of kafka-python. KafkaTimeoutError where the broker gives nothing more for so many seconds.
     """
-    from kafka import TopicPartition
-    from kafka.errors import KafkaTimeoutError
-
-    place, found = TopicPartition(f"keys.{node.code}", 0), 0
-    client.assign([place])
-    end, until = client.end_offsets([place])[place], time.monotonic() + seconds
+    place, end = following.assigned(client, f"keys.{node.code}")
     client.seek(place, min(sent.read(node).keys_end, end))
-    while client.position(place) < end:
-        for records in client.poll(timeout_ms=500).values():
-            until = time.monotonic() + seconds
-            found = max([found, *(number_of(record.key or b"") for record in records if record.value)])
-        if time.monotonic() > until:
-            raise KafkaTimeoutError(f"{place.topic} could not be read")
-    return found
+    begun = (record for record in following.records(client, place, end, seconds) if record.value)
+    return max((number_of(record.key or b"") for record in begun), default=0)
 
 
 def check(node: Node, newest: int) -> None:

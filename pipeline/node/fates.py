@@ -5,13 +5,13 @@ key of the hub is kept in `hub.pin` when one is seen for the first time, and com
 changes nothing, and hurts no other.
 """
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.node import following
 from pipeline.node.journal import Reader
 from pipeline.node.known import Kept, Known, locked, read, write, write_file
 from pipeline.node.node import Node
@@ -99,22 +99,12 @@ def follow(node: Node, client: Any, seconds: float) -> Taken:
 
     KafkaTimeoutError where the broker gives nothing more for so many seconds.
     """
-    from kafka import TopicPartition
-    from kafka.errors import KafkaTimeoutError
-
-    place = TopicPartition(f"fates.{node.code}", 0)
-    if place.topic not in client.topics():
+    topic = f"fates.{node.code}"
+    if topic not in client.topics():
         return Taken(refused={"fates.no_topic": 1})
-    client.assign([place])
-    end, start = client.end_offsets([place])[place], read(node).position
+    (place, end), start = following.assigned(client, topic), read(node).position
     client.seek(place, start if start <= end else 0)
-    until, records = time.monotonic() + seconds, list[bytes]()
-    while client.position(place) < end:
-        for found in client.poll(timeout_ms=500).values():
-            until = time.monotonic() + seconds
-            records += [record.value or b"" for record in found]
-        if time.monotonic() > until:
-            raise KafkaTimeoutError(f"{place.topic} could not be read")
+    records = [record.value or b"" for record in following.records(client, place, end, seconds)]
     return take(node, records, client.position(place))
 
 

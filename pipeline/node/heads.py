@@ -7,12 +7,13 @@ Who took the node over goes on from the last head of those before her, and cites
 from bisect import bisect
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from itertools import islice, takewhile
 from operator import itemgetter
 from pathlib import Path
 
 from pipeline.node.entries import Damaged, EntryFile
 from pipeline.node.handover import deeds
-from pipeline.node.journal import Entry
+from pipeline.node.journal import Entry, Reader
 from schemas import chain, signing
 from schemas.chain import Head
 
@@ -59,6 +60,12 @@ class Heads:
         self._last = Head(self._code, self._signer, entries[-1].sequence, link, cited[0], marks, cited[1])
         record = chain.sign_head(self._seed, self._last)
         self._records.append((self._file.append([record]), record))
+
+    def cover_through(self, reader: Reader, last: int, group: int) -> None:
+        """Sign heads, one for each group of so many, for the events up to number `last` that none covers yet."""
+        entries = takewhile(lambda entry: entry.sequence <= last, reader.read(self.through + 1))
+        while some := list(islice(entries, group)):
+            self.cover(some)
 
     def unsent(self, start: int, through: int) -> Iterator[tuple[int, bytes]]:
         """Yield (length of the file after it, record) of the heads from byte `start` on that cover no event after `through`."""

@@ -40,6 +40,17 @@ class Entry:
     digest: bytes
     envelope: bytes
 
+    @classmethod
+    def of(cls, payload: bytes) -> Self:
+        """Return the event in an entry of a segment."""
+        sequence, digest = NUMBER.unpack_from(payload)
+        return cls(sequence, digest, payload[NUMBER.size :])
+
+    @property
+    def payload(self) -> bytes:
+        """Return the event as an entry of a segment holds it."""
+        return NUMBER.pack(self.sequence, self.digest) + self.envelope
+
 
 class Lock:
     """Only one process at a time; the kernel lets go of it when the process ends, however it ends."""
@@ -89,6 +100,11 @@ class Reader:
         if expected <= mark.last:
             raise self._missing(expected)
 
+    def newest(self) -> bytes:
+        """Return the envelope of the last event, nothing where there is none."""
+        last = self.mark.last
+        return next(self.read(last)).envelope if last else b""
+
     def key_records(self, start: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
         """Yield (offset after it, key, value) of the records for `keys.<node>` from offset `start` on.
 
@@ -98,6 +114,10 @@ class Reader:
             key, value = _parted(payload)
             if any(value) or not value:
                 yield end, key, value
+
+    def keys(self) -> dict[bytes, bytes]:
+        """Return the newest value of each key of `keys.<node>`, of nothing where that is a tombstone."""
+        return {key: value for _, key, value in self.key_records()}
 
     def _key_entries(self, start: int) -> list[tuple[int, bytes]]:
         """Return the entries of `keys.log` from an offset on; none that was overwritten for one which lies after the mark."""
@@ -119,10 +139,10 @@ class Reader:
         file = self._file(first)
         expected = first
         for at, payload in file.read(0, end):
-            sequence, digest = NUMBER.unpack_from(payload)
-            if sequence != expected:
+            entry = Entry.of(payload)
+            if entry.sequence != expected:
                 raise file.damage(at)
-            yield Entry(sequence, digest, payload[NUMBER.size :])
+            yield entry
             expected += 1
 
     def _missing(self, sequence: int) -> Damaged:
@@ -141,7 +161,7 @@ class Journal(Reader):
     def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
         super().__init__(folder)
         self._segment_bytes = segment_bytes
-        self._broken = False
+        self._broken, self._newest = False, b""
         with ExitStack() as stack:
             lock = Lock(folder / "lock", f"Another command is writing to {folder}; wait for it, then run this again.")
             stack.callback(lock.close)
@@ -166,6 +186,10 @@ class Journal(Reader):
         """Return the number of the last event, 0 where there is none."""
         return self._mark.last
 
+    def newest(self) -> bytes:
+        """Return the envelope of the last event, nothing where there is none."""
+        return self._newest
+
     def append(self, entries: Sequence[Entry], keys: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Write keys, then the events that need them, then the mark, each safe on the disk before the next.
 
@@ -182,9 +206,10 @@ class Journal(Reader):
         if entries:
             full = mark.at >= self._segment_bytes
             segment = entries[0].sequence if full or not self.last else mark.segment
-            payloads = [NUMBER.pack(entry.sequence, entry.digest) + entry.envelope for entry in entries]
-            mark = replace(mark, segment=segment, at=self._file(segment).append(payloads), last=entries[-1].sequence)
+            written = self._file(segment).append(entry.payload for entry in entries)
+            mark = replace(mark, segment=segment, at=written, last=entries[-1].sequence)
         self._mark = self._written(mark)
+        self._newest = entries[-1].envelope if entries else self._newest
         self.digests.update(entry.digest for entry in entries if entry.digest != NO_DIGEST)
         self._broken = False
 
@@ -235,7 +260,9 @@ class Journal(Reader):
             if first != len(found) + 1:
                 raise self._missing(len(found) + 1)
             end = None if first == segments[-1] else self._file(first).size()
-            found += (replace(entry, envelope=b"") for entry in self._entries(first, end))
+            for entry in self._entries(first, end):
+                self._newest = entry.envelope
+                found.append(replace(entry, envelope=b""))
         if mark and len(found) < mark.last:
             raise self._missing(len(found) + 1)
         return found

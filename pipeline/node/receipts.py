@@ -5,12 +5,12 @@ what was read of it, it is read again from its beginning.
 """
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.files import replace
+from pipeline.node import following
 from pipeline.node.entries import NotWritten
 from pipeline.node.node import Node
 from schemas.errors import Quarantines, Stops
@@ -110,23 +110,13 @@ def follow(node: Node, client: Any, seconds: float) -> Receipted:
 
     KafkaTimeoutError where the broker gives nothing more for so many seconds.
     """
-    from kafka import TopicPartition
-    from kafka.errors import KafkaTimeoutError
-
-    place, known = TopicPartition(f"receipts.{node.code}", 0), read(node)
-    client.assign([place])
-    end, before = client.end_offsets([place])[place], known.position
+    (place, end), known = following.assigned(client, f"receipts.{node.code}"), read(node)
+    before = known.position
     if known.position > end:
         known = Receipted()
     client.seek(place, known.position)
-    until = time.monotonic() + seconds
-    while client.position(place) < end:
-        for records in client.poll(timeout_ms=500).values():
-            until = time.monotonic() + seconds
-            for record in records:
-                known = fold(known, record.offset, record.value or b"")
-        if time.monotonic() > until:
-            raise KafkaTimeoutError(f"{place.topic} could not be read")
+    for record in following.records(client, place, end, seconds):
+        known = fold(known, record.offset, record.value or b"")
     if known.position != before:
         write(node, known)
     return known

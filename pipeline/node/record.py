@@ -4,7 +4,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from pipeline.node import keys
 from pipeline.node.handover import owning
 from pipeline.node.journal import NO_DIGEST, Entry, Journal
 from pipeline.node.keys import Case
+from pipeline.node.known import FUTURE
 from pipeline.node.node import Node, load
 from schemas import seal
 from schemas.errors import BadInput
@@ -42,6 +43,13 @@ class NotRecorded(BadInput):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def decided_on(on: date | None, now: date) -> date:
+    """Return the day of a decision or consent, `now` where none is given; one day of slack, since east of Greenwich it begins earlier."""
+    if on and on > now + timedelta(days=1):
+        raise NotRecorded(FUTURE, "The day that you give lies in the future: correct it.")
+    return on or now
 
 
 class Ids:

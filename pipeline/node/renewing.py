@@ -104,8 +104,8 @@ def _wrap(
 def _cases(journal: Reader) -> dict[bytes, tuple[int, bytes]]:
     """Return the epoch and the record of each case that has a key, by its reference; Damaged where one cannot be read."""
     try:
-        found = {key: value for _, key, value in journal.key_records() if len(key) == REF}
-        return {ref: (read(*unframe(value))["epoch"], value) for ref, value in found.items() if value}
+        found = {key: value for key, value in journal.keys().items() if len(key) == REF and value}
+        return {ref: (read(*unframe(value))["epoch"], value) for ref, value in found.items()}
     except (Quarantines, KeyError) as error:
         raise Damaged(
             f"{journal.keys_file.path} holds a record that is no case's key; nothing was changed. "

@@ -6,15 +6,14 @@ the place of the same version are in conflict, which a later event ends that tak
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from pipeline.node import facts, versions
 from pipeline.node.importing import broken, not_recorded, sentence
 from pipeline.node.journal import Journal
-from pipeline.node.known import FUTURE
 from pipeline.node.node import Node
-from pipeline.node.record import NotRecorded, Recorder, today
+from pipeline.node.record import NotRecorded, Recorder, decided_on, today
 from pipeline.node.versions import AMENDED, CHANGES, GIVEN, RETRACTED, VERIFIED, Event, History
 from schemas import consent, decisions, lifecycle
 from schemas.consent import Consent
@@ -92,7 +91,7 @@ def verify(node: Node, journal: Journal, number: int, decision: Decision, seen: 
     before = base.body["incident"]
     after = {**before, **_examined(decision)}
     _check(node, after)
-    body = {"step": decision.step, "verifier": who, "verified_on": _day(decision.on), "incident": after}
+    body = {"step": decision.step, "verifier": who, "verified_on": decided_on(decision.on, today()), "incident": after}
     body["decision"] = decision.decision_id
     changed = {name: after[name] for name in facts.changed(before, after)}
     stated = {"step": decision.step, "verification": decision.state, **changed}
@@ -111,7 +110,7 @@ def grant(
     _one_state(replaced)
     before = replaced[-1].body["incident"]
     after = {**before, "sharing_basis": consent.BASIS, "sharing_scope": scope}
-    given = Consent(consent.BASIS, scope, _day(on), before["occurred_on"], today())
+    given = Consent(consent.BASIS, scope, decided_on(on, today()), before["occurred_on"], today())
     if reason := consent.refusal(_scopes(replaced), given):
         raise not_recorded(reason, node.lang)
     fields = facts.changed(before, after)
@@ -197,13 +196,6 @@ def _one_state(replaced: list[Event]) -> None:
 
 def _scopes(replaced: list[Event]) -> list[str]:
     return [version.scope for version in replaced]
-
-
-def _day(on: date | None) -> date:
-    """Return the day of a decision or consent; one day of slack, since east of Greenwich it begins earlier."""
-    if on and on > today() + timedelta(days=1):
-        raise NotRecorded(FUTURE, "The day that you give lies in the future: correct it.")
-    return on or today()
 
 
 def _check(node: Node, incident: Mapping[str, Any]) -> None:

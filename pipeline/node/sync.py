@@ -132,7 +132,7 @@ def _send(
     if again:
         sent.write(node, _furthest(node, position))
         sent.refill(node, 0)
-    _cover(heads, reader, min(heads.through, start.events), start.events)
+    heads.cover_through(reader, start.events, GROUP)
     position = _send_heads(node, heads, position, broker)
     for events in _groups(takewhile(lambda entry: entry.sequence <= last, reader.read(start.events + 1))):
         end = broker.send(f"raw.{node.code}", [_keyed(entry) for entry in events])
@@ -143,12 +143,6 @@ def _send(
         step(len(events))
     count = position.events - start.events
     return Outcome(count, start.events + 1 if count else 0, position.events if count else 0, keys, repeated)
-
-
-def _cover(heads: Heads, reader: Reader, after: int, last: int) -> None:
-    """Sign heads for the events after one number, up to `last`, that have none: a crash came between."""
-    for events in _groups(takewhile(lambda entry: entry.sequence <= last, reader.read(after + 1))):
-        heads.cover(events)
 
 
 def _send_heads(node: Node, heads: Heads, position: sent.Sent, broker: "_Broker") -> sent.Sent:

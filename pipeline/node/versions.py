@@ -120,9 +120,9 @@ def history(node: Node, reader: Reader, number: int) -> History:
         raise BadInput(f"The case of event {number} was withdrawn by event {event}: nothing of it can be opened.")
     ref = found[0]["case_ref"]
     try:
-        case = case_of(node, _values(reader), ref, number)
+        case = case_of(node, reader.keys(), ref, number)
     except NotSetUp:  # the epoch of its key has ended while it was read
-        case = case_of(node, _values(reader), ref, number)
+        case = case_of(node, reader.keys(), ref, number)
     try:
         every = histories(case, found, refused(node))
     except Quarantines as error:
@@ -131,11 +131,6 @@ def history(node: Node, reader: Reader, number: int) -> History:
     if (one := next(about, None)) is None:
         raise BadInput(f"Event {number} of {node.code} is about no incident.")
     return one
-
-
-def _values(reader: Reader) -> dict[bytes, bytes]:
-    """Return the newest value of each key of `keys.<node>`."""
-    return {key: value for _, key, value in reader.key_records()}
 
 
 def histories(case: Case, found: Sequence[Envelope], refusals: frozenset[int]) -> list[History]:
@@ -181,9 +176,7 @@ def case_of(node: Node, values: Mapping[bytes, bytes], ref: bytes, number: int) 
 
 
 def _opened(case: Case, envelope: Envelope) -> Event:
-    named = ("body_schema", "event_id", "case_ref", "sequence", "node", "body")
-    plain = seal.open_body(case.key, **{name: envelope[name] for name in named})
-    body = read_row(by_fingerprint(envelope["body_schema"]), plain)
+    body = read_row(by_fingerprint(envelope["body_schema"]), seal.open_event(case.key, envelope))
     follows = tuple(number for _, number in lifecycle.entries(body.get("replaces", b"")))
     return Event(envelope["sequence"], envelope["event_id"], envelope["kind"], follows, body)
 

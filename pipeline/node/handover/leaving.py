@@ -6,16 +6,17 @@ itself: the journal as it is, sealed, and the keys of cases that need no consent
 
 import zipfile
 from collections.abc import Callable, Iterator
-from itertools import islice
+from dataclasses import replace as changed
 from pathlib import Path
 
 from pipeline.files import destroy, replace, sync_folder
+from pipeline.node.entries import MAGIC, frame
 from pipeline.node.handover import deeds, owning
 from pipeline.node.handover.deeds import CLOSED, PAPER
 from pipeline.node.handover.owning import KIND, Handover
 from pipeline.node.handover.rehearsing import Rehearsal, look_through, rehearse
 from pipeline.node.heads import Heads
-from pipeline.node.journal import NO_DIGEST, NUMBER, Journal, Lock, Reader
+from pipeline.node.journal import NO_DIGEST, Journal, Lock, Reader
 from pipeline.node.node import Node
 from pipeline.node.record import Recorder
 from schemas import chain, handover, seal
@@ -58,7 +59,8 @@ def close(node: Node, journal: Journal, note: str, package: Path, step: Step = l
             _record(node, journal, given)
         else:
             found = look_through(node, journal, step)
-        _cover(node, journal)
+        heads = Heads(node.folder, node.code, node.secret("sign"))
+        heads.cover_through(journal, journal.last, GROUP)  # the successor's chain goes on from the last of them
         replace(node.folder / CLOSED, signed.encode())
         _pack(node, journal, package, signed, _sealed(found, given))
     finally:
@@ -114,14 +116,6 @@ def _record(node: Node, journal: Journal, given: Deed) -> None:
         recorder.record(KIND, told)
 
 
-def _cover(node: Node, journal: Reader) -> None:
-    """Sign for every event, so that the successor's chain goes on from the last head of this one."""
-    heads = Heads(node.folder, node.code, node.secret("sign"))
-    entries = journal.read(heads.through + 1)
-    while group := list(islice(entries, GROUP)):
-        heads.cover(group)
-
-
 def _sealed(found: Rehearsal, given: Deed) -> bytes:
     """Return the references and keys, sealed for the successor, of all cases that need no consent."""
     return b"".join(ref + seal.seal_epoch(given.receives, key) for ref, key in sorted(found.public.items()))
@@ -145,8 +139,8 @@ def _pack(node: Node, journal: Reader, path: Path, signed: str, sealed: bytes) -
 
 def _journal(journal: Reader) -> Iterator[tuple[str, bytes]]:
     """Yield the journal as a file of events, without the digests of rows, and the keys as they are, wrapped."""
-    events = (NUMBER.pack(entry.sequence, NO_DIGEST) + entry.envelope for entry in journal.read())
-    yield "events", b"".join(len(each).to_bytes(4, "little") + each for each in events)
+    events = (changed(entry, digest=NO_DIGEST).payload for entry in journal.read())
+    yield "events", MAGIC + b"".join(map(frame, events))
     yield "keys.log", journal.keys_file.path.read_bytes()[: journal.mark.keys]
 
 

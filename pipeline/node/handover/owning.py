@@ -47,12 +47,11 @@ class Handover:
 
 def last_word(reader: Reader) -> Handover | None:
     """Return the handover with which a journal ends, None where it ends with something else."""
-    last = reader.mark.last
-    entry = next(reader.read(last), None) if last else None
+    newest = reader.newest()
     try:
-        return read(entry.envelope) if entry else None
+        return read(newest) if newest else None
     except Quarantines:
-        return _unread(entry.envelope) if entry else None
+        return _unread(newest)
 
 
 def _unread(envelope: bytes) -> Handover | None:

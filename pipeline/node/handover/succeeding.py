@@ -9,7 +9,7 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace as changed
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from pipeline.node.entries import whole
 from pipeline.node.handover import deeds, owning
 from pipeline.node.handover.deeds import PAPER
 from pipeline.node.handover.leaving import KEPT, MANIFEST
-from pipeline.node.journal import NUMBER, SEGMENT_BYTES, Entry, Journal
+from pipeline.node.journal import SEGMENT_BYTES, Entry, Journal
 from pipeline.node.node import Node
 from schemas import chain, handover, seal
 from schemas.errors import BadInput, Quarantines
@@ -65,7 +65,7 @@ def open_package(folder: Path, package: Path, region_public: bytes, lang: str) -
     moment, it is run again; done before, it changes nothing.
     """
     parts = _parts(package)
-    deed = handover.signed_by_both(parts.get(PAPER, b"").decode("utf-8", "replace"))
+    deed = _deed(parts)
     handover.check_manifest(parts.pop(MANIFEST, b"").decode("utf-8", "replace"), deed, parts)
     seed = hexadecimal(folder / "sign.key")
     if (kept := deeds.paper(folder)) is None or kept != deed or deeds.signs_with(folder) != deed.signer:
@@ -94,7 +94,7 @@ def open_package(folder: Path, package: Path, region_public: bytes, lang: str) -
 
 def deed_in(package: Path) -> Deed:
     """Return the deed of a package. BadInput where it has none that both have signed."""
-    return handover.signed_by_both(_parts(package).get(PAPER, b"").decode("utf-8", "replace"))
+    return _deed(_parts(package, {PAPER}))
 
 
 def _secret(folder: Path, name: str) -> bytes:
@@ -115,20 +115,24 @@ def _box(folder: Path) -> bytes:
     return found[:32]
 
 
-def _parts(package: Path) -> dict[str, bytes]:
-    """Return what is in a package. BadInput where it is none."""
+def _deed(parts: dict[str, bytes]) -> Deed:
+    return handover.signed_by_both(parts.get(PAPER, b"").decode("utf-8", "replace"))
+
+
+def _parts(package: Path, names: Collection[str] = NAMES) -> dict[str, bytes]:
+    """Return the parts of a package that have these names. BadInput where it is none."""
     try:
         with zipfile.ZipFile(package) as file:
-            return dict(_known(file))
+            return dict(_known(file, names))
     except (OSError, LookupError, ValueError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise BadInput(
             f"{package} holds no node ({type(error).__name__}); `tocsin node handover close` writes such a file."
         ) from error
 
 
-def _known(file: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
-    """Yield the parts that a package can have. ValueError where they are too large, or packed in another way than ours."""
-    found = [one for one in file.infolist() if one.filename in NAMES]
+def _known(file: zipfile.ZipFile, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the parts that have these names. ValueError where they are too large, or packed in another way than ours."""
+    found = [one for one in file.infolist() if one.filename in names]
     if sum(one.file_size for one in found) > LARGEST or any(one.compress_type not in PACKED for one in found):
         raise ValueError("no package")
     for one in found:
@@ -138,7 +142,7 @@ def _known(file: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
 def _checked(deed: Deed, parts: dict[str, bytes]) -> list[Entry]:
     """Return the events of a package, all of them as the leaving team signed for them. BadInput."""
     try:
-        entries = list(_entries(parts["events"]))
+        entries = [Entry.of(payload) for payload in _payloads(parts["events"])]
         handed = owning.read(entries[-1].envelope)
         nodes = {read_row(*unframe(entry.envelope))["node"] for entry in entries}
         head = _last_head(parts["heads.log"], deed)
@@ -157,23 +161,18 @@ def _checked(deed: Deed, parts: dict[str, bytes]) -> list[Entry]:
 
 def _last_head(data: bytes, deed: Deed) -> chain.Head:
     """Return the last head of the leaving team. ValueError, LookupError or Quarantines where there is none."""
-    *_, (end, record) = whole(data)
-    head = chain.read_head(record)
-    if end != len(data) or head.signer != deed.leaving:
+    head = chain.read_head(_payloads(data)[-1])
+    if head.signer != deed.leaving:
         raise ValueError("not the heads of this node")
     return head
 
 
-def _entries(data: bytes) -> Iterator[Entry]:
-    at = 0
-    while at < len(data):
-        length = int.from_bytes(data[at : at + 4], "little")
-        payload = data[at + 4 : at + 4 + length]
-        if not NUMBER.size < len(payload) == length:
-            raise ValueError("an event is cut off")
-        sequence, digest = NUMBER.unpack_from(payload)
-        yield Entry(sequence, digest, payload[NUMBER.size :])
-        at += 4 + length
+def _payloads(data: bytes) -> list[bytes]:
+    """Return the entries in a file of the node's. ValueError where it is not whole."""
+    found = list(whole(data))
+    if not found or found[-1][0] != len(data):
+        raise ValueError("an entry is cut off")
+    return [payload for _, payload in found]
 
 
 def _broken() -> BadInput:
