@@ -17,13 +17,12 @@ from deltalake.exceptions import TableNotFoundError
 from kafka import KafkaProducer
 
 from infra import launcher, table, topics
+from pipeline.hub.casekeys import case_keys
 from pipeline.keyrings import PrivateKeys, ensure_keys, region_keys
 from pipeline.log import consumer, read
 from pipeline.node import journal
 from pipeline.node import node as nodes
 from schemas import seal
-from schemas.columns import Blob
-from schemas.nodekeys import NodeKeys
 from schemas.places import regions
 from schemas.rows import read as read_row
 from schemas.wire import unframe
@@ -180,10 +179,7 @@ def forgets(run, *arguments):
 
 def openable(run, node):
     """Return the cases of a node that whoever has the regions' keys can open, by what `keys.<node>` holds now."""
-    keys = NodeKeys(PrivateKeys(run.data))
-    records = list(read(run.kafka, f"keys.{node}", committed=False))
-    keys.read(Blob.of([one.key for one in records]), Blob.of([one.value or b"" for one in records]))
-    held = keys.keyring
+    held = case_keys(read(run.kafka, f"keys.{node}", committed=False), PrivateKeys(run.data))
     return {ref.tobytes() for ref, epoch in zip(held.refs, held.epochs, strict=True) if epoch >= 0}
 
 

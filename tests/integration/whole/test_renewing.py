@@ -6,18 +6,15 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
-from pipeline.keyrings import PrivateKeys, region_keys
+from pipeline.keyrings import region_keys
 from pipeline.log import read
 from pipeline.node.journal import Reader
-from schemas.columns import Blob
-from schemas.nodekeys import NodeKeys
 from schemas.rows import read as read_row
 from schemas.wire import unframe
 from tests.integration.whole.conftest import record
-from tests.integration.whole.rig import REGION, ROOT, Whole, done_and_sent, tocsin, told, until
+from tests.integration.whole.rig import REGION, ROOT, Whole, done_and_sent, openable, tocsin, told, until
 from tests.unit.pipeline.node.test_renewing import opened_by, secrets_in
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -66,12 +63,7 @@ def refs(run, code):
 
 def opens(run, code):
     """Return what a worker that begins anew opens of a node's cases."""
-    records = keys_of(run)[code]
-    keys = NodeKeys(PrivateKeys(run.data))
-    keys.read(Blob.of([key for key, _ in records]), Blob.of([value or b"" for _, value in records]))
-    known = refs(run, code)
-    rows = keys.keyring.find(np.frombuffer(b"".join(known), np.uint8).reshape(-1, 16))
-    return {ref for ref, row in zip(known, rows.tolist(), strict=True) if row >= 0}
+    return openable(run, code) & set(refs(run, code))
 
 
 @pytest.fixture(scope="module")
