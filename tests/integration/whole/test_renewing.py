@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipeline.keyrings import region_keys
+from pipeline.keyrings import PrivateKeys, region_keys
 from pipeline.log import read
 from pipeline.node.journal import Reader
 from schemas.rows import read as read_row
