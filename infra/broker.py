@@ -44,7 +44,7 @@ SETTINGS = {
     "log.cleaner.backoff.ms": "1000",
     "log.cleaner.dedupe.buffer.size": "16777216",
     "log.segment.delete.delay.ms": "1000",
-    "log.retention.check.interval.ms": "10000",
+    "log.retention.check.interval.ms": "2000",
     "log.initial.task.delay.ms": "1000",
     "num.network.threads": "2",
     "num.io.threads": "4",

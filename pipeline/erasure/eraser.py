@@ -90,13 +90,14 @@ class Eraser:
             return
         copied = self.hand.replicated([ACCEPTED_TOPIC, *LEDGERS, *{topic for topic, _ in looked.records}])
         self._why |= dict.fromkeys(copied, "another broker has a copy of it, which cannot be looked at from here")
-        compacted = [(topic, hits) for (topic, _), hits in looked.records.items() if topic != ACCEPTED_TOPIC]
-        await asyncio.gather(*(self._compact(topic, hits) for topic, hits in compacted))
-        held_there = sum(len(hits) for (topic, _), hits in looked.records.items() if topic == ACCEPTED_TOPIC)
-        if held_there or any(ACCEPTED_TOPIC in self._unsigned(case) for case in due):
-            await self._purge(held_there)
         holding = {one.store for one in looked.left if one.count}.union(*map(self._unsigned, due))
-        await self._cut([topic for topic in LEDGERS if topic in holding])
+        compacted = [(topic, hits) for (topic, _), hits in looked.records.items() if topic != ACCEPTED_TOPIC]
+        purged = [hits for (topic, _), hits in looked.records.items() if topic == ACCEPTED_TOPIC]
+        await asyncio.gather(  # side by side: most of it is waiting for the broker to look for what it may delete
+            *(self._compact(topic, hits) for topic, hits in compacted),
+            *([self._purge(sum(map(len, purged)))] if any(purged) or ACCEPTED_TOPIC in holding else []),
+            *(self._cut(topic) for topic in LEDGERS if topic in holding),
+        )
         self._sign(due, await self.stores.look(due))
         self._vacuum(due)
 
@@ -180,18 +181,17 @@ class Eraser:
         if why:
             self._why[ACCEPTED_TOPIC] = why
 
-    async def _cut(self, topics: Sequence[str]) -> None:
-        """Have ledgers cut behind bases that their lanes are asked for, and useless snapshots removed."""
-        for topic in topics:
-            self.say(f"{topic}: each lane writes a base, and what lies before goes")
-            bases = Bases(self.kafka, LEDGERS[topic])
-            try:
-                why = await asyncio.to_thread(self.hand.cut, self.topics[topic], ASK, bases.ends)
-            finally:
-                bases.close()
-            if why:
-                self._why[topic] = why.format(stage=LEDGERS[topic])
-            await self.stores.ledgers.discard(LEDGERS[topic])
+    async def _cut(self, topic: str) -> None:
+        """Have a ledger cut behind bases that its lanes are asked for, and useless snapshots removed."""
+        self.say(f"{topic}: each lane writes a base, and what lies before goes")
+        bases = Bases(self.kafka, LEDGERS[topic])
+        try:
+            why = await asyncio.to_thread(self.hand.cut, self.topics[topic], ASK, bases.ends)
+        finally:
+            bases.close()
+        if why:
+            self._why[topic] = why.format(stage=LEDGERS[topic])
+        await self.stores.ledgers.discard(LEDGERS[topic])
 
     def _receipted(self, nodes: Sequence[str]) -> Callable[[], bool]:
         """Return what says whether all that refine has read by now has its receipts: they name what merge has refused."""
