@@ -4,6 +4,7 @@ A copy of the folder from before the last epoch, put back, must send nothing: it
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pipeline.node import following, sent
@@ -22,6 +23,29 @@ def number_of(key: bytes) -> int:
     """Return the number of the epoch of which a record is, by its key; 0 where it is of none."""
     digits = key.removeprefix(EPOCH)
     return int(digits) if key != digits and digits.isdigit() else 0
+
+
+def here(folder: Path) -> set[int]:
+    """Return the numbers of the epochs whose secret is in a node's folder."""
+    numbers = (path.stem.removeprefix("epoch-") for path in folder.glob("epoch-*.key"))
+    return {int(number) for number in numbers if number.isdigit()}
+
+
+def not_to_send(node: Node, client: Any, seconds: float) -> set[int]:
+    """Return the epochs of which this folder must not send the key again: those of the team before that the topic has.
+
+    A region that renewed its keys has sealed them anew in the topic; the record in the journal is for the key that it destroyed.
+    By a consumer of kafka-python. KafkaTimeoutError where the broker gives nothing more for so many seconds.
+    """
+    taken_over = {number for number, lives in known(Reader(node.journal)).items() if lives} - here(node.folder)
+    if not taken_over:
+        return set()
+    place, end = following.assigned(client, f"keys.{node.code}")
+    client.seek_to_beginning(place)
+    there = {
+        number_of(record.key or b""): bool(record.value) for record in following.records(client, place, end, seconds)
+    }
+    return {number for number in taken_over if there.get(number)}
 
 
 def newest(node: Node, client: Any, seconds: float) -> int:

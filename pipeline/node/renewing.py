@@ -115,8 +115,7 @@ def _cases(journal: Reader) -> dict[bytes, tuple[int, bytes]]:
 
 def _secrets(folder: Path) -> dict[int, bytes]:
     """Return the secrets of the epochs that are here; of one that a crash has left overwritten, nothing."""
-    numbers = {path.stem.removeprefix("epoch-") for path in folder.glob("epoch-*.key")}
-    return {int(number): hexadecimal(_path(folder, int(number))) for number in numbers if number.isdigit()}
+    return {number: hexadecimal(_path(folder, number)) for number in epochs.here(folder)}
 
 
 def _path(folder: Path, epoch: int) -> Path:

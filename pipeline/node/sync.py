@@ -117,7 +117,9 @@ def _send(
         start = replace(start, heads=0)
         sent.write(node, replace(sent.read(node), heads=0))
     keys, position, repeated = 0, start, 0
-    for records in _groups(reader.key_records(start.keys)):
+    others = broker.others() if not start.keys else set()
+    mine = (record for record in reader.key_records(start.keys) if epochs.number_of(record[1]) not in others)
+    for records in _groups(mine):
         end = broker.send(f"keys.{node.code}", [(key, value or None) for _, key, value in records])
         position = replace(position, keys=records[-1][0], keys_end=end)
         sent.write(node, _furthest(node, position))
@@ -190,6 +192,7 @@ class _Broker:
     """What the broker has now: `receipted`, the `ends` of the node's topics, what was `told`; and the way to send more."""
 
     kafka: str
+    node: Node
     producer: Any
     receipted: Receipted
     ends: Ends
@@ -201,6 +204,11 @@ class _Broker:
             futures = [self.producer.send(topic, value=value, key=key, partition=0) for key, value in records]
             self.producer.flush(timeout=SECONDS)
             return max(int(future.get(timeout=SECONDS).offset) for future in futures) + 1
+
+    def others(self) -> set[int]:
+        """Return the epochs of a team before whose keys the topic has: they are not sent again."""
+        with _answering(self.kafka), _consumer(self.kafka, self.node) as client:
+            return epochs.not_to_send(self.node, client, SECONDS)
 
 
 @contextmanager
@@ -214,7 +222,7 @@ def _broker(kafka: str, node: Node) -> Iterator[_Broker]:
         receipted, ends, told = _read(kafka, node)
         producer = _producer(kafka, node)
     try:
-        yield _Broker(kafka, producer, receipted, ends, told)
+        yield _Broker(kafka, node, producer, receipted, ends, told)
     finally:
         with suppress(KafkaError):  # it flushes once more, and what is wrong was told already
             producer.close(timeout=1)
@@ -222,7 +230,19 @@ def _broker(kafka: str, node: Node) -> Iterator[_Broker]:
 
 def _read(kafka: str, node: Node) -> tuple[Receipted, Ends, Taken]:
     """Return the node's receipts, where its topics end, and what it was told."""
-    from kafka import KafkaConsumer, TopicPartition
+    from kafka import TopicPartition
+
+    with _consumer(kafka, node) as client:
+        places = {name: TopicPartition(f"{name}.{node.code}", 0) for name in ("raw", "keys", "heads")}
+        found = client.end_offsets(list(places.values()))
+        newest = epochs.newest(node, client, SECONDS)
+        ends = Ends(**{name: found[place] for name, place in places.items()}, epoch=newest)
+        return receipts.follow(node, client, SECONDS), ends, fates.follow(node, client, SECONDS)
+
+
+@contextmanager
+def _consumer(kafka: str, node: Node) -> Iterator[Any]:
+    from kafka import KafkaConsumer
 
     client = KafkaConsumer(
         bootstrap_servers=kafka,
@@ -232,11 +252,7 @@ def _read(kafka: str, node: Node) -> tuple[Receipted, Ends, Taken]:
         request_timeout_ms=SECONDS * 500,
     )
     try:
-        places = {name: TopicPartition(f"{name}.{node.code}", 0) for name in ("raw", "keys", "heads")}
-        found = client.end_offsets(list(places.values()))
-        newest = epochs.newest(node, client, SECONDS)
-        ends = Ends(**{name: found[place] for name, place in places.items()}, epoch=newest)
-        return receipts.follow(node, client, SECONDS), ends, fates.follow(node, client, SECONDS)
+        yield client
     finally:
         client.close()
 

@@ -14,7 +14,8 @@ from pipeline.node import node as nodes
 from pipeline.node.handover import deeds, owning
 from pipeline.node.journal import Reader
 from tests.integration.whole.conftest import TAG, record
-from tests.integration.whole.rig import REGION, ROOT, Whole, rows, rows_of, tocsin, told, until
+from tests.integration.whole.rig import REGION, ROOT, Whole, openable, rows, rows_of, tocsin, told, until
+from tests.lying import files
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 NODE, TO = "SYN-1", "UNCT-COD"
@@ -61,6 +62,8 @@ def run(tmp_path_factory):
             *("open", handing.file("package"), "--out", handing.file("received")), node=handing.successor
         )
         handing.of_successor("sync")
+        until(lambda: told(whole, "hub", "summary", REGION)["nodes"][0]["counts"].get("handed_over") == 1)
+        handing.verified = told(whole, "verify")
         yield handing
     finally:
         whole.down()
@@ -76,9 +79,8 @@ def test_a_rehearsal_has_counted_before(run):
 
 
 def test_the_hub_knows_and_calls_the_log_whole(run):
-    until(lambda: told(run.whole, "hub", "summary", REGION)["nodes"][0]["counts"].get("handed_over") == 1)
     assert f"{NODE} was handed over" in tocsin(run.whole, "hub", "summary", REGION)
-    (node,) = told(run.whole, "verify")["nodes"]
+    (node,) = run.verified["nodes"]
     assert (node["complete"], node["through"]) == (True, 5)
     assert [(one["event"], one["successor"]) for one in node["handovers"]] == [(5, TO)]
     assert f"handed over to {TO} by event 5" in tocsin(run.whole, "verify")
@@ -127,6 +129,17 @@ def test_who_does_not_consent_is_taken_out_everywhere(run):
     until(lambda: not rows_of(run.whole, run.mine[2], "incidents"))
     assert len(rows(run.whole, "incidents")) == 3
     assert "was withdrawn" in run.step(*("ask", "--event", "3", "--out", run.file("late")), node=run.successor, code=65)
+
+
+def test_after_a_renewal_instead_of_the_team_before_sending_all_again_takes_nothing_back(run):
+    before = openable(run.whole, NODE)
+    tocsin(run.whole, "hub", "renew", "--region", REGION, "--yes", code=75)
+    run.of_successor("renew")
+    run.of_successor("sync")
+    tocsin(run.whole, "hub", "renew", "--region", REGION, "--instead-of", NODE)
+    assert not [path for path in files(run.whole.data) if path.name == "former.key"]
+    run.of_successor("sync", "--again")
+    assert openable(run.whole, NODE) == before
 
 
 def test_killed_at_any_moment_a_handover_has_one_owner(run, tmp_path):

@@ -25,6 +25,9 @@ class Topic:
     def end_offsets(self, places):
         return dict.fromkeys(places, len(self.records))
 
+    def seek_to_beginning(self, place):
+        self.seek(place, 0)
+
     def seek(self, place, offset):
         assert place == self.place
         self.at = offset
@@ -60,6 +63,18 @@ def test_the_newest_epoch_is_the_one_whose_key_came_since_the_last_sync(node):
 def test_a_broker_that_gives_nothing_more_is_told(node):
     with pytest.raises(KafkaTimeoutError):
         newest(node, (b"epoch:1", b"sealed"), (b"epoch:2", b"sealed"), given=1)
+
+
+def test_the_key_of_an_epoch_of_the_team_before_is_not_sent_again_where_the_topic_has_one(node, pair):
+    def others(*records):
+        return epochs.not_to_send(node, Topic(*records), 0.2)
+
+    assert others((b"epoch:1", b"sealed")) == set()  # this folder's own: sent again, it mends what was lost
+    other_epoch(node, 5, 1)
+    renew(node, pair[0])
+    anew = (b"epoch:5", b"sealed anew by the hub")
+    assert others(anew, (b"epoch:6", b"sealed")) == {5}
+    assert others() == others(anew, keys.end_of_epoch(5)) == set()
 
 
 def test_what_the_journal_knows_of_its_epochs(node, pair):

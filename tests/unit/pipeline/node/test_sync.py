@@ -60,6 +60,9 @@ class Log:
         self.ends[topic] = self.ends.get(topic, 0) + len(records)
         return self.ends[topic]
 
+    def others(self):
+        return set()
+
 
 def fill(node, count):
     with Journal(node.journal) as journal, Recorder(node, journal) as recorder:
