@@ -115,7 +115,7 @@ class Fire:
             whole.create_reporters()
             canaries = self.report()
             self.workers = [whole.worker(stage, "1") for stage in STAGES]
-            self.born = dict.fromkeys(self.workers, time.monotonic())
+            self.born = {worker: (time.monotonic(), 0) for worker in self.workers}
             loops.append(Loop(self.load))
             sync(whole.reporters[MINE], whole.kafka)
             wait(lambda: self.shown(canaries), "the cases are not in the tables")
@@ -182,9 +182,9 @@ class Fire:
         time.sleep(0.2)
 
     def kill(self):
-        """Kill a worker that has run for a while, every third time with its supervisor."""
+        """Kill a worker that has run for a while and committed something, every third time with its supervisor."""
         time.sleep(self.rng.uniform(*PAUSE))
-        ripe = [worker for worker in self.workers if time.monotonic() - self.born[worker] > REST]
+        ripe = [worker for worker in self.workers if self.ripe(worker, *self.born[worker])]
         if not ripe:
             return
         worker = self.rng.choice(ripe)
@@ -193,8 +193,11 @@ class Fire:
             worker.start()
         elif not worker.kill_child():
             return
-        self.born[worker] = time.monotonic()
+        self.born[worker] = time.monotonic(), worker.committed()
         self.result.kills[worker.stage] += 1
+
+    def ripe(self, worker, born, committed):
+        return time.monotonic() - born > REST and worker.committed() > committed
 
     def forget(self):
         """Run `tocsin forget run` and take down which cases all stores have signed for."""

@@ -21,6 +21,7 @@ from kafka.record import MemoryRecords
 from schemas.rows import read as read_row
 from schemas.wire import unframe
 from sinks.tables import REMOVAL
+from tests.lying import contents
 
 TAG = re.compile(rb"Canary [a-z]{24}")
 SEGMENT = re.compile(r"(accepted|hub\.[a-z-]+|keys\.[A-Z0-9-]+)-\d+")
@@ -48,7 +49,7 @@ class Scan:
         self._keys = {one.key: one.ref for one in canaries}
         self._minted = {ident: (one.ref, region) for one in canaries for region, ident in one.minted.items()}
         self._hex = {ident.hex(): both for ident, both in self._minted.items()}
-        for path, content in _files(data):
+        for path, content in contents(data):
             self._look(data, path, content)
 
     def of(self, ref: bytes) -> set[str]:
@@ -86,13 +87,6 @@ class Scan:
                 if value in self._hex:
                     ref, region = self._hex[value]
                     self.found[f"{kind} of {region}"].add(ref)
-
-
-def _files(data: Path) -> Iterator[tuple[Path, bytes]]:
-    for path in sorted(data.rglob("*")):
-        with suppress(OSError):  # it was deleted meanwhile
-            if path.is_file() and not path.is_socket():
-                yield path, path.read_bytes()
 
 
 def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:

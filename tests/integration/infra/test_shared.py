@@ -16,6 +16,7 @@ from infra.table import every, table
 from infra.topics import TopicDiffers, ensure
 from schemas.errors import Unreachable
 from tests.integration.infra.servers import get, pid, put, read, send, store, topic
+from tests.lying import contents
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -60,7 +61,7 @@ def test_everything_listens_on_loopback_only(cluster):
 
 def test_what_holds_a_key_is_its_owners_only(cluster):
     secret = cluster.secret_key.encode()
-    holders = [p for p in cluster.data.rglob("*") if p.is_file() and secret in p.read_bytes()]
+    holders = [path for path, data in contents(cluster.data) if secret in data]
     assert {path.name for path in holders} == {"cluster.json", "identities.json"}
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in holders)
     assert cluster.data.stat().st_mode & 0o077 == 0

@@ -33,6 +33,7 @@ from streams.client import Broker
 from streams.ledgerlog import fetch
 from tests.integration.whole.conftest import INCIDENT, PATTERN
 from tests.integration.whole.rig import REGION, REGIONS, ROOT, Whole, forgets, rows, send, tocsin, told, until
+from tests.lying import contents
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
 HOMES = region_codes_of("UGA")
@@ -42,20 +43,9 @@ TABLES = ("incidents", "links", "duplicates")
 NEEDLE, DEADLINE = 40, 120
 
 
-def on_disk(run):
-    """Return every byte below the data folder, by file."""
-    found = {}
-    for path in run.data.rglob("*"):
-        try:
-            found[path] = path.read_bytes() if path.is_file() and not path.is_socket() else b""
-        except OSError:
-            continue  # it was deleted meanwhile
-    return found
-
-
 def where(run, needles):
     """Return for each needle in how many files it lies."""
-    files = on_disk(run).values()
+    files = [data for _, data in contents(run.data)]
     return {name: sum(needle in data for data in files) for name, needle in needles.items()}
 
 
@@ -201,7 +191,7 @@ def test_no_file_of_any_store_holds_it_any_more(run):
     assert not any(run.after.values()), run.after
     assert run.seconds < DEADLINE
     tag = INCIDENT["party"].encode()
-    assert not [path for path, data in on_disk(run).items() if tag in data]
+    assert not [path for path, data in contents(run.data) if tag in data]
     assert not [entry for entry in merged(run) if run.mine in named(run, entry)]
     names = ["accepted", "quarantine", *(f"hub.{region}" for region in REGIONS)]
     held = [e for e in read(run.kafka, *names, committed=False) if e.value]

@@ -20,7 +20,8 @@ from streams.line import Line
 from streams.merge import Merge
 from tests.integration.whole.conftest import INCIDENT, record
 from tests.integration.whole.rig import REGION, Whole, done_and_sent, rows, tocsin, told, until
-from tests.integration.whole.test_forgetting import on_disk, outstanding, stored
+from tests.integration.whole.test_forgetting import outstanding, stored
+from tests.lying import contents
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 STAGES = ("refine", "merge")
@@ -71,7 +72,7 @@ def needles(run, event):
 
 
 def lying(run, found):
-    files = [data for path, data in on_disk(run).items() if "ledger." in str(path)]
+    files = [data for path, data in contents(run.data) if "ledger." in str(path)]
     return [sum(needle in data for data in files) for needle in found]
 
 
@@ -122,6 +123,7 @@ def run(tmp_path_factory):
         whole.status = {one["store"]: one["left"] for one in outstanding(whole)}
         whole.summary = told(whole, "hub", "summary", REGION)
         whole.said = erase(whole, workers)
+        whole.left, whole.told = held(whole), told(whole, "hub", "summary", REGION)
         yield whole
     finally:
         whole.down()
@@ -140,7 +142,7 @@ def test_before_the_ledgers_and_the_snapshots_held_it(run):
 
 def test_after_no_record_and_no_snapshot_names_it_and_its_bytes_are_on_no_disk(run):
     assert naming(run, run.mine) == dict.fromkeys(STAGES, 0)
-    ids, parties = held(run)
+    ids, parties = run.left
     assert run.mine not in ids
     assert len(ids) == 20
     assert parties == {INCIDENT["party"].encode()}
@@ -150,8 +152,7 @@ def test_after_no_record_and_no_snapshot_names_it_and_its_bytes_are_on_no_disk(r
 
 
 def test_all_else_is_told_as_before(run):
-    after = told(run, "hub", "summary", REGION)
-    assert [after[name] for name in ("complete", "nodes", "records")] == [
+    assert [run.told[name] for name in ("complete", "nodes", "records")] == [
         run.summary[name] for name in ("complete", "nodes", "records")
     ]
     lanes = Counter(ledger.read(e.offset, e.value).base for e in read(run.kafka, "ledger.refine") if e.value)
