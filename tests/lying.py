@@ -1,7 +1,8 @@
-"""What lies in a folder in which servers write: files that go while it is looked through are passed over."""
+"""What lies in a folder in which servers write, and rename and remove files while it is looked through."""
 
 import os
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 
@@ -13,8 +14,10 @@ def files(folder):
 
 
 def contents(folder):
-    """Yield path and bytes of each file below a folder."""
-    for path in files(folder):
+    """Yield path and bytes of each file below a folder; it is walked twice, since one may have got another name meanwhile."""
+    seen = set()
+    for path in chain(files(folder), files(folder)):
         with suppress(OSError):
-            if path.is_file() and not path.is_socket():
+            if path not in seen and path.is_file() and not path.is_socket():
                 yield path, path.read_bytes()
+                seen.add(path)

@@ -11,7 +11,7 @@ once; where the log has lost its withdrawal, as after a restore, merge is told a
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -93,7 +93,7 @@ class Eraser:
         holding = {one.store for one in looked.left if one.count}.union(*map(self._unsigned, due))
         compacted = [(topic, hits) for (topic, _), hits in looked.records.items() if topic != ACCEPTED_TOPIC]
         purged = [hits for (topic, _), hits in looked.records.items() if topic == ACCEPTED_TOPIC]
-        await asyncio.gather(  # side by side: most of it is waiting for the broker to look for what it may delete
+        await _all(  # side by side: most of it is waiting for the broker to look for what it may delete
             *(self._compact(topic, hits) for topic, hits in compacted),
             *([self._purge(sum(map(len, purged)))] if any(purged) or ACCEPTED_TOPIC in holding else []),
             *(self._cut(topic) for topic in LEDGERS if topic in holding),
@@ -248,6 +248,13 @@ class Eraser:
                 on_its_way = LOST if not case.number else WAIT.format(node=case.node)
                 why = self._why.get(store, ERASE if case.number else LOST) if ready else on_its_way
                 yield Standing(store, None, counts.get(store, 0), why)
+
+
+async def _all(*parts: Awaitable[None]) -> None:
+    """Wait until each part has ended, and put its topic's settings back, before one that failed is told."""
+    for end in await asyncio.gather(*parts, return_exceptions=True):
+        if isinstance(end, BaseException):
+            raise end
 
 
 def _shown(looked: Looked, refs: Collection[bytes]) -> bool:

@@ -84,7 +84,8 @@ class Bases:
         while entries := self._tail.some(5_000):
             for entry in entries:
                 if entry.key != ledger.ASK:
-                    self._enter(entry.partition, ledger.read(entry.offset, entry.value or b""))
+                    with suppress(Quarantines):  # what cannot be read is no base; the look before signing counts it
+                        self._enter(entry.partition, ledger.read(entry.offset, entry.value or b""))
         found = {}
         for partition, offset in asked.items():
             lanes = self._bases[partition].values()

@@ -31,21 +31,25 @@ def here(folder: Path) -> set[int]:
     return {int(number) for number in numbers if number.isdigit()}
 
 
-def not_to_send(node: Node, client: Any, seconds: float) -> set[int]:
-    """Return the epochs of which this folder must not send the key again: those of the team before that the topic has.
+def doubtful(node: Node, reader: Reader, position: int) -> set[int]:
+    """Return the epochs with a key to be sent after a position in the journal's keys that the region may have sealed anew.
 
-    A region that renewed its keys has sealed them anew in the topic; the record in the journal is for the key that it destroyed.
+    Those are all that go on but the newest: what is under them did not open here, so the hub seals instead of this folder.
+    """
+    mine = {0} | ({node.epoch} & here(node.folder))
+    pending = {number_of(key) for _, key, _ in reader.key_records(position)} - mine
+    return {number for number, lives in known(reader).items() if lives and number in pending} if pending else set()
+
+
+def living(node: Node, client: Any, seconds: float) -> set[int]:
+    """Return the epochs that have a key in the node's topic now.
+
     By a consumer of kafka-python. KafkaTimeoutError where the broker gives nothing more for so many seconds.
     """
-    taken_over = {number for number, lives in known(Reader(node.journal)).items() if lives} - here(node.folder)
-    if not taken_over:
-        return set()
     place, end = following.assigned(client, f"keys.{node.code}")
-    client.seek_to_beginning(place)
-    there = {
-        number_of(record.key or b""): bool(record.value) for record in following.records(client, place, end, seconds)
-    }
-    return {number for number in taken_over if there.get(number)}
+    client.seek(place, client.beginning_offsets([place])[place])
+    there = {number_of(one.key or b""): bool(one.value) for one in following.records(client, place, end, seconds)}
+    return {number for number, lives in there.items() if number and lives}
 
 
 def newest(node: Node, client: Any, seconds: float) -> int:

@@ -117,9 +117,11 @@ def _send(
         start = replace(start, heads=0)
         sent.write(node, replace(sent.read(node), heads=0))
     keys, position, repeated = 0, start, 0
-    others = broker.others() if not start.keys else set()
-    mine = (record for record in reader.key_records(start.keys) if epochs.number_of(record[1]) not in others)
-    for records in _groups(mine):
+    if (
+        start != sent.Sent() and start.keys < sent.read(node).keys
+    ):  # lost there: killed midway, all of them are sent again
+        sent.write(node, replace(sent.read(node), keys=0))
+    for records in _groups(_keys(node, reader, start.keys, broker)):
         end = broker.send(f"keys.{node.code}", [(key, value or None) for _, key, value in records])
         position = replace(position, keys=records[-1][0], keys_end=end)
         sent.write(node, _furthest(node, position))
@@ -145,6 +147,13 @@ def _send(
         step(len(events))
     count = position.events - start.events
     return Outcome(count, start.events + 1 if count else 0, position.events if count else 0, keys, repeated)
+
+
+def _keys(node: Node, reader: Reader, position: int, broker: "_Broker") -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield the records of keys after a position, but no epoch's key in place of one that the hub may have sealed anew."""
+    doubtful = epochs.doubtful(node, reader, position)
+    there = doubtful & broker.epochs() if doubtful else set()
+    return (record for record in reader.key_records(position) if epochs.number_of(record[1]) not in there)
 
 
 def _send_heads(node: Node, heads: Heads, position: sent.Sent, broker: "_Broker") -> sent.Sent:
@@ -205,10 +214,10 @@ class _Broker:
             self.producer.flush(timeout=SECONDS)
             return max(int(future.get(timeout=SECONDS).offset) for future in futures) + 1
 
-    def others(self) -> set[int]:
-        """Return the epochs of a team before whose keys the topic has: they are not sent again."""
+    def epochs(self) -> set[int]:
+        """Return the epochs that have a key in the node's topic."""
         with _answering(self.kafka), _consumer(self.kafka, self.node) as client:
-            return epochs.not_to_send(self.node, client, SECONDS)
+            return epochs.living(self.node, client, SECONDS)
 
 
 @contextmanager

@@ -22,11 +22,11 @@ def pytest_collection_modifyitems(items):
     longest = defaultdict(int)
     for item in items:
         own = item.get_closest_marker("timeout")
+        seconds = own.args[0] if own else 120
         if HERE in item.path.parents:
             extra = launcher.START_SECONDS if "cluster" in item.fixturenames else 0
-            item.add_marker(pytest.mark.timeout((own.args[0] if own else 120) + extra), append=False)
-        if own:
-            longest[item.path] = max(longest[item.path], own.args[0])
+            item.add_marker(pytest.mark.timeout(seconds + extra), append=False)
+        longest[item.path] = max(longest[item.path], seconds)
     items.sort(key=lambda item: -longest[item.path])
 
 

@@ -157,7 +157,7 @@ def test_killed_at_any_moment_a_handover_has_one_owner(run, tmp_path):
     ]
     killed = 0
     for who, *arguments in steps:
-        for delay in (0.25, 0.45, 0.65):
+        for delay in (0.05, 0.12, 0.2, 0.35):
             process = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.cli", "node", "handover", *arguments, "--node", str(folders[who])],
                 cwd=ROOT, env=os.environ | {"TOCSIN_DATA": str(run.whole.data)}, stdout=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ from pipeline.erasure.stores import Left, Looked
 from pipeline.erasure.withdrawn import Case
 from pipeline.hub.trees import Signer
 from schemas import signing
+from schemas.errors import Unreachable
 from schemas.rows import read
 from schemas.wire import unframe
 
@@ -45,7 +46,7 @@ class Hand:
     """A broker's hand that writes down what it is told to do."""
 
     def __init__(self):
-        self.written, self.compacted = [], []
+        self.written, self.compacted, self.settings_back = [], [], []
 
     def write(self, topic, records):
         self.written += [(topic, *record) for record in records]
@@ -64,7 +65,10 @@ class Hand:
 
     @contextmanager
     def compacting(self, topic):
-        yield lambda keys: self.compacted.append((topic.name, keys))
+        try:
+            yield lambda keys: self.compacted.append((topic.name, keys))
+        finally:
+            self.settings_back.append(topic.name)
 
 
 @pytest.fixture
@@ -86,9 +90,9 @@ def erase(tmp_path, monkeypatch):
     shelf = Shelf(tmp_path / "erased")
     shelf.add([Receipt(REF, name, date(2026, 1, 1)) for name in NAMES], HUB)
 
-    def run(stores, case=LOST):
+    def run(stores, case=LOST, hand=None):
         topics = {name: SimpleNamespace(name=name, partitions=2) for name in NAMES[:5]}
-        made = Eraser("", stores, Hand(), shelf, HUB, topics, None)
+        made = Eraser("", stores, hand or Hand(), shelf, HUB, topics, None)
         asyncio.run(made.run([case]))
         return made
 
@@ -147,3 +151,15 @@ def test_what_is_still_there_is_not_signed(erase):
     back = Looked((Left("hub.sahel", REF, 1),), {("hub.sahel", 0): (hit,)})
     made = erase(Stores(back))
     assert set(made.shelf.of(REF, HUB.key)) == set(NAMES) - {"hub.sahel"}
+
+
+def test_a_part_that_fails_is_told_when_the_others_have_ended_and_put_their_settings_back(erase):
+    class Refusing(Hand):
+        def cut(self, topic, key, ends):
+            raise Unreachable("gone")
+
+    hit, hand = Hit(FIRST, 5, b"key"), Refusing()
+    back = Looked((Left("hub.sahel", REF, 1), Left("ledger.merge", REF, 1)), {("hub.sahel", 0): (hit,)})
+    with pytest.raises(Unreachable, match="gone"):
+        erase(Stores(back), hand=hand)
+    assert hand.settings_back == ["hub.sahel"]

@@ -25,8 +25,8 @@ class Topic:
     def end_offsets(self, places):
         return dict.fromkeys(places, len(self.records))
 
-    def seek_to_beginning(self, place):
-        self.seek(place, 0)
+    def beginning_offsets(self, places):
+        return dict.fromkeys(places, 0)
 
     def seek(self, place, offset):
         assert place == self.place
@@ -65,16 +65,27 @@ def test_a_broker_that_gives_nothing_more_is_told(node):
         newest(node, (b"epoch:1", b"sealed"), (b"epoch:2", b"sealed"), given=1)
 
 
-def test_the_key_of_an_epoch_of_the_team_before_is_not_sent_again_where_the_topic_has_one(node, pair):
-    def others(*records):
-        return epochs.not_to_send(node, Topic(*records), 0.2)
-
-    assert others((b"epoch:1", b"sealed")) == set()  # this folder's own: sent again, it mends what was lost
+def test_what_is_to_be_sent_of_epochs_that_did_not_open_here_is_doubtful(node, pair):
+    reader = Reader(node.journal)
+    assert epochs.doubtful(node, reader, 0) == set()
     other_epoch(node, 5, 1)
+    at = reader.mark.keys
     renew(node, pair[0])
-    anew = (b"epoch:5", b"sealed anew by the hub")
-    assert others(anew, (b"epoch:6", b"sealed")) == {5}
-    assert others() == others(anew, keys.end_of_epoch(5)) == set()
+    node = nodes.load(node.folder)
+    (node.folder / "epoch-5.key").write_text("00" * 32)  # of an offer that came to nothing, or damaged
+    assert epochs.doubtful(node, reader, 0) == {5}
+    assert epochs.doubtful(node, reader, at) == set()
+    (node.folder / "epoch-6.key").unlink()  # a copy that was put back without it: the hub seals this one, too
+    assert epochs.doubtful(node, reader, at) == {6}
+
+
+def test_which_epochs_have_a_key_in_the_topic(node):
+    def living(*records):
+        return epochs.living(node, Topic(*records), 0.2)
+
+    assert living() == set()
+    assert living((b"epoch:5", b"sealed"), (b"r" * 16, b"a case"), (b"epoch:6", b"sealed")) == {5, 6}
+    assert living((b"epoch:5", b"sealed"), keys.end_of_epoch(5)) == set()
 
 
 def test_what_the_journal_knows_of_its_epochs(node, pair):

@@ -1,6 +1,7 @@
 import gc
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 from kafka.errors import KafkaTimeoutError
@@ -9,10 +10,12 @@ from pipeline.node import sync as syncing
 from pipeline.node.entries import NotWritten
 from pipeline.node.fates import Taken
 from pipeline.node.journal import Journal
+from pipeline.node.receipts import Receipted
 from pipeline.node.record import Recorder
 from pipeline.node.sent import Sent, read
 from schemas.errors import Unreachable
 from tests.unit.pipeline.node.test_record import INCIDENT, PATTERN
+from tests.unit.pipeline.node.test_renewing import other_epoch
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ class Log:
     """What a broker was given, in order; it may stop answering after so many groups."""
 
     def __init__(self, groups=1_000, ends=()):
-        self.groups, self.records, self.ends = groups, [], dict(ends)
+        self.groups, self.records, self.ends, self.there = groups, [], dict(ends), ()
 
     def send(self, topic, records):
         self.groups -= 1
@@ -60,8 +63,8 @@ class Log:
         self.ends[topic] = self.ends.get(topic, 0) + len(records)
         return self.ends[topic]
 
-    def others(self):
-        return set()
+    def epochs(self):
+        return set(self.there)
 
 
 def fill(node, count):
@@ -104,6 +107,32 @@ def test_sending_again_takes_no_position_back(node, monkeypatch):
     with pytest.raises(Unreachable):
         syncing._send(node, Sent(), Log(groups=2), lambda _: None)
     assert read(node) == kept
+
+
+def test_the_key_of_an_epoch_that_the_hub_may_have_sealed_anew_is_not_sent_over_it(node):
+    fill(node, 1)
+    other_epoch(node, 7, 1)
+    log, lacking = Log(), Log()
+    log.there = (1, 7)
+    for each in (log, lacking):
+        syncing._send(node, Sent(), each, lambda _: None)
+    assert [record for record in lacking.records if record not in log.records] == [
+        record for record in lacking.records if record[1] == b"epoch:7"
+    ]
+    assert len(lacking.records) == len(log.records) + 1
+
+
+def test_keys_that_the_hub_has_lost_are_sent_from_their_beginning_also_after_a_stop(node, monkeypatch):
+    monkeypatch.setattr(syncing, "GROUP", 2)
+    fill(node, 4)
+    syncing._send(node, Sent(), Log(), lambda _: None)
+    kept = read(node)
+    with pytest.raises(Unreachable):
+        syncing._send(node, replace(kept, keys=0), Log(groups=1), lambda _: None)
+    again, _ = syncing._start(
+        node, Receipted(), syncing.Ends(raw=kept.end, keys=kept.keys_end, heads=kept.heads_end), False
+    )
+    assert again.keys < kept.keys
 
 
 def test_events_recorded_meanwhile_wait_for_their_keys(node):
