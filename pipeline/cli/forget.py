@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.options import text_of
 from pipeline.settings import data_folder
 from schemas.errors import BadInput
 
@@ -61,10 +62,7 @@ def again(context: click.Context, *, file: Path, hub: str | None, data: Path | N
     FILE is what `tocsin forget receipts` printed, and was kept elsewhere. Keys are buried at once, whether workers run or
     not; rows leave the tables while workers of all stages run. Each store is looked at again, and signs again.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{file} cannot be read as text: give what `tocsin forget receipts` has printed.") from error
+    text = text_of(file, "give what `tocsin forget receipts` has printed")
     _end(context, _erased(data_folder(data), text, hub), as_line, whole=False)
 
 

@@ -11,7 +11,7 @@ once; where the log has lost its withdrawal, as after a restore, merge is told a
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -91,13 +91,11 @@ class Eraser:
         copied = self.hand.replicated([ACCEPTED_TOPIC, *LEDGERS, *{topic for topic, _ in looked.records}])
         self._why |= dict.fromkeys(copied, "another broker has a copy of it, which cannot be looked at from here")
         holding = {one.store for one in looked.left if one.count}.union(*map(self._unsigned, due))
-        compacted = [(topic, hits) for (topic, _), hits in looked.records.items() if topic != ACCEPTED_TOPIC]
-        purged = [hits for (topic, _), hits in looked.records.items() if topic == ACCEPTED_TOPIC]
-        await _all(  # side by side: most of it is waiting for the broker to look for what it may delete
-            *(self._compact(topic, hits) for topic, hits in compacted),
-            *([self._purge(sum(map(len, purged)))] if any(purged) or ACCEPTED_TOPIC in holding else []),
-            *(self._cut(topic) for topic in LEDGERS if topic in holding),
-        )
+        parts = [self._compact(topic, hits) for (topic, _), hits in looked.records.items() if topic != ACCEPTED_TOPIC]
+        parts += [self._cut(topic) for topic in LEDGERS if topic in holding]
+        if ACCEPTED_TOPIC in holding:
+            parts.append(self._purge(sum(one.count for one in looked.left if one.store == ACCEPTED_TOPIC)))
+        await _all(parts)  # side by side: most of it is waiting for the broker to look for what it may delete
         self._sign(due, await self.stores.look(due))
         self._vacuum(due)
 
@@ -250,7 +248,7 @@ class Eraser:
                 yield Standing(store, None, counts.get(store, 0), why)
 
 
-async def _all(*parts: Awaitable[None]) -> None:
+async def _all(parts: Iterable[Awaitable[None]]) -> None:
     """Wait until each part has ended, and put its topic's settings back, before one that failed is told."""
     for end in await asyncio.gather(*parts, return_exceptions=True):
         if isinstance(end, BaseException):

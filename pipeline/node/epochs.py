@@ -3,6 +3,7 @@
 A copy of the folder from before the last epoch, put back, must send nothing: its keys would take the place of the newer ones.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,13 @@ def here(folder: Path) -> set[int]:
     return {int(number) for number in numbers if number.isdigit()}
 
 
-def doubtful(node: Node, reader: Reader, position: int) -> set[int]:
-    """Return the epochs with a key to be sent after a position in the journal's keys that the region may have sealed anew.
+def doubtful(node: Node, reader: Reader, keys: Iterable[bytes]) -> set[int]:
+    """Return the epochs among the keys of records to be sent that the region may have sealed anew.
 
     Those are all that go on but the newest: what is under them did not open here, so the hub seals instead of this folder.
     """
     mine = {0} | ({node.epoch} & here(node.folder))
-    pending = {number_of(key) for _, key, _ in reader.key_records(position)} - mine
+    pending = {number_of(key) for key in keys} - mine
     return {number for number, lives in known(reader).items() if lives and number in pending} if pending else set()
 
 

@@ -119,7 +119,7 @@ def _send(
     keys, position, repeated = 0, start, 0
     if (
         start != sent.Sent() and start.keys < sent.read(node).keys
-    ):  # lost there: killed midway, all of them are sent again
+    ):  # the hub lost them: after a stop it goes on from here
         sent.write(node, replace(sent.read(node), keys=0))
     for records in _groups(_keys(node, reader, start.keys, broker)):
         end = broker.send(f"keys.{node.code}", [(key, value or None) for _, key, value in records])
@@ -151,9 +151,10 @@ def _send(
 
 def _keys(node: Node, reader: Reader, position: int, broker: "_Broker") -> Iterator[tuple[int, bytes, bytes]]:
     """Yield the records of keys after a position, but no epoch's key in place of one that the hub may have sealed anew."""
-    doubtful = epochs.doubtful(node, reader, position)
+    records = list(reader.key_records(position))
+    doubtful = epochs.doubtful(node, reader, (key for _, key, _ in records))
     there = doubtful & broker.epochs() if doubtful else set()
-    return (record for record in reader.key_records(position) if epochs.number_of(record[1]) not in there)
+    return (record for record in records if epochs.number_of(record[1]) not in there)
 
 
 def _send_heads(node: Node, heads: Heads, position: sent.Sent, broker: "_Broker") -> sent.Sent:

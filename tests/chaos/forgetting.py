@@ -144,7 +144,7 @@ class Fire:
                 events.append(recorder.record("IncidentReported", {"incident": facts}))
             recorder.record("PatternObserved", {"pattern": PATTERN | {"areas": [COUNTRY]}})
         reader = Reader(node.journal)
-        keys = {key: value for _, key, value in reader.key_records()}
+        keys = reader.keys()
         refs = [read_row(*unframe(entry.envelope))["case_ref"] for entry in reader.read()]
         self.numbers = {ref: number for number, ref in enumerate(refs, 1)}
         return [

@@ -41,7 +41,7 @@ def report(whole):
         events = [recorder.record("IncidentReported", {"incident": each}) for each in facts]
         recorder.record("PatternObserved", {"pattern": PATTERN | {"areas": ["TCD"]}})
     reader = Reader(node.journal)
-    keys = {key: value for _, key, value in reader.key_records()}
+    keys = reader.keys()
     refs = [read_row(*unframe(entry.envelope))["case_ref"] for entry in reader.read()][:3]
     return [
         Canary(ref, keys[ref], tag.encode(), {home: seal.mint(whole.secrets[home], event) for home in HOMES})

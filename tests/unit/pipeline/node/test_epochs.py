@@ -66,17 +66,20 @@ def test_a_broker_that_gives_nothing_more_is_told(node):
 
 
 def test_what_is_to_be_sent_of_epochs_that_did_not_open_here_is_doubtful(node, pair):
-    reader = Reader(node.journal)
-    assert epochs.doubtful(node, reader, 0) == set()
+    def doubtful(node, position):
+        reader = Reader(node.journal)
+        return epochs.doubtful(node, reader, (key for _, key, _ in reader.key_records(position)))
+
+    assert doubtful(node, 0) == set()
     other_epoch(node, 5, 1)
-    at = reader.mark.keys
+    at = Reader(node.journal).mark.keys
     renew(node, pair[0])
     node = nodes.load(node.folder)
     (node.folder / "epoch-5.key").write_text("00" * 32)  # of an offer that came to nothing, or damaged
-    assert epochs.doubtful(node, reader, 0) == {5}
-    assert epochs.doubtful(node, reader, at) == set()
+    assert doubtful(node, 0) == {5}
+    assert doubtful(node, at) == set()
     (node.folder / "epoch-6.key").unlink()  # a copy that was put back without it: the hub seals this one, too
-    assert epochs.doubtful(node, reader, at) == {6}
+    assert doubtful(node, at) == {6}
 
 
 def test_which_epochs_have_a_key_in_the_topic(node):

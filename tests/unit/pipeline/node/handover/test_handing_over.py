@@ -257,7 +257,7 @@ def test_a_key_that_was_taken_is_sent_wrapped_for_the_new_team(handing):
     handing.take(handing.entrusted(handing.ask(1), log).text)
     again = handing.entrusted(handing.ask(2), send(new, log))
     assert again.given == 1
-    values = {key: value for _, key, value in Reader(new.journal).key_records()}
+    values = Reader(new.journal).keys()
     ref = envelopes.of_event(new, Reader(new.journal), 1)[0]["case_ref"]
     assert read(*unframe(values[ref]))["epoch"] == new.epoch == handing.old.epoch + 1
 
