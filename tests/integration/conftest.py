@@ -1,7 +1,6 @@
 """One real Kafka and one real S3 for all integration tests of a session, on ports of their own."""
 
 import os
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,14 @@ HERE = Path(__file__).parent
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Give each test here two minutes unless it says otherwise; whichever comes first also starts the servers.
-
-    Files with more time come first: side by side, none of them is left alone at the end.
-    """
-    longest = defaultdict(int)
+    """Give each test here two minutes unless it says otherwise; whichever comes first also starts the servers."""
     for item in items:
-        own = item.get_closest_marker("timeout")
-        seconds = own.args[0] if own else 120
         if HERE in item.path.parents:
+            own = item.get_closest_marker("timeout")
+            seconds = own.args[0] if own else 120
             extra = launcher.START_SECONDS if "cluster" in item.fixturenames else 0
             item.add_marker(pytest.mark.timeout(seconds + extra), append=False)
-        longest[item.path] = max(longest[item.path], seconds)
-    items.sort(key=lambda item: -longest[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,7 @@ def test_after_a_renewal_instead_of_the_team_before_sending_all_again_takes_noth
     run.of_successor("renew")
     run.of_successor("sync")
     tocsin(run.whole, "hub", "renew", "--region", REGION, "--instead-of", NODE)
-    assert not [path for path in files(run.whole.data) if path.name == "former.key"]
+    assert "former.key" not in {path.name for path in files(run.whole.data)}
     run.of_successor("sync", "--again")
     assert openable(run.whole, NODE) == before
 

@@ -101,7 +101,7 @@ def test_the_former_key_is_kept_for_who_has_not_renewed_and_then_destroyed(run):
     assert (run.renewed["epoch"], run.renewed["cases"], run.renewed["ended"]) == (2, 4, [1])
     assert run.waited == (75, {"SYN-2": [1]})
     assert run.ended == (0, {})
-    assert not [path for path in files(run.data) if path.name == "former.key"]
+    assert "former.key" not in {path.name for path in files(run.data)}
     assert region_keys(run.data, "private")[REGION] != run.private
 
 
