@@ -12,8 +12,9 @@ NUMBERS = 1 << 40  # a node's events are numbered from 1 to below this
 STRING_BYTES = 1_024
 BYTES_BYTES = 65_536
 ITEMS = 1_000
-# Fields whose length only the broker's message size bounds: a batch's delta is ours, and grows with the batch.
-UNBOUNDED = frozenset({"delta"})
+# Fields whose length only the broker's message size bounds, both ours: a batch's delta grows with the batch, and a base's
+# state comes in parts of a few MiB.
+UNBOUNDED = frozenset({"delta", "state"})
 UNBOUNDED_BYTES = 1 << 31
 
 # datetime.date's range, years 1 to 9999, in days and in milliseconds since 1970-01-01.

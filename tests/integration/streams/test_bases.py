@@ -105,9 +105,10 @@ def test_a_lane_that_another_worker_has_writes_no_base(rig, goes_on):
     assert [(lane, end) for lane, end, _ in bases(rig)] == [(f"{rig.source}-0", 20 if goes_on else 10)]
 
 
-def test_after_a_cut_a_worker_without_snapshots_goes_on(rig):
+@pytest.mark.parametrize("size", [{"part": 5}, {"padding": 2 * ledger.PART_BYTES}], ids=["many parts", "large parts"])
+def test_after_a_cut_a_worker_without_snapshots_goes_on(rig, size):
     rig.produce(2_000)
-    worker = rig.worker("a", batch=50, tend=0.2, part=5)
+    worker = rig.worker("a", batch=50, tend=0.2, **size)
     rig.wait_until_copied(2_000)
     begins = cut(rig)
     assert any(begins.values())
@@ -116,7 +117,7 @@ def test_after_a_cut_a_worker_without_snapshots_goes_on(rig):
     worker.kill()
     shutil.rmtree(rig.data / "streams" / rig.stage / "snapshots")
     rig.produce(2_000, first=2_000)
-    again = rig.worker("a", batch=50)
+    again = rig.worker("a", batch=50, padding=size.get("padding", 0))
     rig.wait_until_copied(4_000)
     assert not again.events("snapshot_discarded")
     rig.judge(4_000)

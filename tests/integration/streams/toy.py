@@ -23,10 +23,14 @@ PARTITIONS = 2
 
 
 class Copy:
-    """Count and copy: the state is how many records the lane has seen, and the sum of their lengths."""
+    """Count and copy: the state is how many records the lane has seen, and the sum of their lengths.
 
-    def __init__(self, name, poison=b"", stuck=0):
+    Written down it is longer by `padding` bytes that no compression shortens.
+    """
+
+    def __init__(self, name, poison=b"", stuck=0, padding=0):
         self.name, self.poison, self.stuck = name, poison, stuck
+        self.padding = np.random.default_rng(padding).bytes(padding)
         self.topics = (f"{name}.copied", f"{name}.refused")
 
     def empty(self, lane):
@@ -57,10 +61,11 @@ class Copy:
         return state
 
     def freeze(self, state):
-        return state.tobytes()
+        return state.tobytes() + self.padding
 
     def thaw(self, frozen):
-        return np.frombuffer(frozen, np.int64).copy()
+        assert frozen.endswith(self.padding)
+        return np.frombuffer(frozen, np.int64, 2).copy()
 
 
 def say(event, **fields):
@@ -85,7 +90,7 @@ def topics(kafka, prefix):
 def settings(args):
     data = Path(args.data)
     lanes = lane_settings(data, args.stage, args.snapshot)
-    stage = Copy(args.stage, args.poison.encode(), args.stuck)
+    stage = Copy(args.stage, args.poison.encode(), args.stuck, args.padding)
 
     def lane(topic, partition, membership):
         return KafkaLane(stage, None, topic, partition, membership, lanes)
@@ -119,6 +124,7 @@ def main():
     parser.add_argument("--parent", type=int)
     parser.add_argument("--prefix")
     parser.add_argument("--stuck", type=float, default=0)
+    parser.add_argument("--padding", type=int, default=0)
     parser.add_argument("--tend", type=float, default=worker.TEND_SECONDS)
     parser.add_argument("--part", type=int, default=ledger.PART_BYTES)
     args = parser.parse_args()

@@ -86,6 +86,12 @@ def test_a_base_reads_as_it_was_written_in_parts(monkeypatch):
     assert [ledger.read(0, part).delta for part in ledger.write_base(LANE, 20, {}, b"")] == [b""]
 
 
+def test_a_base_of_a_large_state_is_written_in_parts_as_long_as_they_may_be():
+    state = bytes(2 * ledger.PART_BYTES + 1)
+    parts = [ledger.read(0, part) for part in ledger.write_base(LANE, 20, {}, state)]
+    assert [len(part.delta) for part in parts] == [ledger.PART_BYTES, ledger.PART_BYTES, 1]
+
+
 def test_what_asks_for_bases_is_no_lanes_record():
     asked = Block(-1, 1, transactional=False, records=((0, ledger.ASK, b""),))
     assert resolved([asked, block(1, 1, LANE, 0, 10), marker(1, 2, "commit")]) == ([(0, 10)], False)
