@@ -29,6 +29,14 @@ from streams.worker import run
 ACCEPTED_PARTITIONS = 4
 # A file costs about the same whether it has a thousand rows or a hundred thousand: who is behind catches up in large ones.
 SINK_RECORDS, SINK_BYTES = 200_000, 16 << 20
+KERNELS = frozenset({"refine", "merge"})
+"""The stages that have kernels of their own."""
+
+
+def load(stage: str) -> None:
+    """Load a stage's kernels; what it imports, this module has: a process forked from this one has all of it at once."""
+    if stage in KERNELS:
+        warm()
 
 
 def run_worker(

@@ -1,20 +1,23 @@
 """The supervisor: starts the worker's process, starts it again where that may help, and never outlives its duty.
 
-A worker leaves at every error, since what it held may be stale; here is the one place that begins anew. The child
-dies with its parent, also where the parent is killed.
+A worker leaves at every error, since what it held may be stale; here is the one place that begins anew. The child is
+forked, so that what the supervisor has loaded need not be loaded again: seconds of each restart. It dies with its parent,
+also where the parent is killed.
 """
 
 import ctypes
 import fcntl
+import multiprocessing
 import os
 import platform
 import signal
-import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +25,7 @@ from schemas.errors import Retries, Stops
 
 PR_SET_PDEATHSIG = 1
 BACKOFF = (0.1, 10.0)  # seconds before the next start: first, longest; doubled after each short life
-LONG_LIFE = 20.0  # seconds after which a worker's end is news and not a repetition
+LONG_LIFE = 5.0  # seconds after which a worker's end is news and not a repetition
 STOPPING = 15.0  # seconds that a worker has to stop by itself
 LOOK = 0.05
 FINAL = frozenset({0, 65, 70, 77, 78})  # done, or a person has to act; anything else is started again
@@ -34,11 +37,15 @@ class Taken(Stops):
 
 @dataclass
 class Supervisor:
-    """Keeps one worker running: `command` starts it, `note(event, **fields)` hears of restarts."""
+    """Keeps one worker running: `life` is one of its lives, and `note(event, **fields)` hears of restarts.
 
-    command: Sequence[str]
+    `load` is called once, here, before the first: what it leaves loaded every life finds loaded. It may start no thread.
+    """
+
+    life: Callable[[], int]
     note: Callable[..., None]
-    _child: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    load: Callable[[], object] = lambda: None
+    _child: ForkProcess | None = field(default=None, repr=False)
     _told: threading.Event = field(default_factory=threading.Event, repr=False)
     _asked: float = field(default=0.0, repr=False)
 
@@ -46,6 +53,7 @@ class Supervisor:
         """Return the worker's last exit code, once it is done or a person has to act; 0 where it was told to stop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        self.load()
         pause = BACKOFF[0]
         while True:
             began = time.monotonic()
@@ -60,14 +68,26 @@ class Supervisor:
             pause = min(2 * pause, BACKOFF[1])
 
     def _once(self) -> int:
-        self._child = subprocess.Popen([*self.command, "--parent", str(os.getpid())])
-        while True:
-            try:
-                return self._child.wait(timeout=0.5)
-            except subprocess.TimeoutExpired:
-                self._end_the_stuck(self._child)
+        child = self._child = multiprocessing.get_context("fork").Process(target=self._live, args=(os.getpid(),))
+        child.start()
+        if self._told.is_set():  # told between the last look and the start
+            child.terminate()
+        while child.exitcode is None:
+            child.join(timeout=0.5)
+            self._end_the_stuck(child)
+        return child.exitcode
 
-    def _end_the_stuck(self, child: "subprocess.Popen[bytes]") -> None:
+    def _live(self, parent: int) -> None:
+        """Be the child: live once and leave, whatever threads there are."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        die_with(parent)
+        code = self.life()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    def _end_the_stuck(self, child: ForkProcess) -> None:
         if self._told.is_set() and time.monotonic() - self._asked > STOPPING:
             self.note("killed", why=f"The worker did not stop within {STOPPING:.0f} s; nothing is lost by ending it.")
             child.kill()
@@ -76,8 +96,9 @@ class Supervisor:
         del number, frame
         self._asked = time.monotonic()
         self._told.set()
-        if self._child is not None and self._child.poll() is None:
-            self._child.terminate()
+        if self._child is None:
+            sys.exit(0)  # still loading
+        self._child.terminate()
 
 
 def die_with(parent: int) -> None:
@@ -105,6 +126,7 @@ def named(folder: Path, name: str | None) -> Iterator[str]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     held, chosen = _hold(folder, name)
+    os.register_at_fork(after_in_child=held.close)  # else a child that outlives this process by a moment holds it
     try:
         yield chosen
     finally:

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 
 from pipeline.settings import default_data
 from schemas.errors import TocsinError
-from streams.supervisor import Supervisor, die_with, named
+from streams.supervisor import Supervisor, named
 
 STAGES = ("refine", "merge", "sink", "receipts")
 ONCE_SECONDS = 2.0
@@ -49,12 +50,39 @@ def worker(
     folder = (data or default_data()).resolve()
     idle = ONCE_SECONDS if once and until_idle is None else until_idle
     with named(folder / "streams" / stage / "names", name) as chosen:
-        command = [sys.executable, "-m", "pipeline.cli.workers", stage, str(folder), _instance(chosen)]
-        options = {"--until-idle": idle, "--batch-records": batch_records, "--metrics": metrics}
-        command += [part for flag, value in options.items() if value is not None for part in (flag, str(value))]
-        command += ["--json"] if as_json else []
-        code = Supervisor(command, _say(as_json)).run()
+        life = partial(_life, stage, folder, _instance(chosen), idle, batch_records, metrics, as_json)
+        code = Supervisor(life, _say(as_json), partial(_load, stage)).run()
     sys.exit(code)
+
+
+def _load(stage: str) -> None:
+    from pipeline.bootstrap import load
+
+    load(stage)
+
+
+def _life(
+    stage: str,
+    data: Path,
+    name: str,
+    until_idle: float | None,
+    batch_records: int | None,
+    metrics: int | None,
+    as_json: bool,
+) -> int:
+    """Be the worker's process; return its exit code."""
+    if as_json:
+        os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
+    from pipeline import observe
+    from pipeline.bootstrap import run_worker
+
+    try:
+        if metrics is not None:
+            observe.measured(metrics)
+        return run_worker(stage, data, name, until_idle, batch_records)
+    except TocsinError as error:
+        click.echo(f"tocsin: {error}", err=True)
+        return error.exit_code
 
 
 def _instance(name: str) -> str:
@@ -74,45 +102,3 @@ def _sentence(event: str, fields: dict[str, Any]) -> str:
     if event == "restart":
         return f"worker ended with {fields['code']}; starting it again in {fields['after']:.1f} s"
     return str(fields.get("why", event))
-
-
-@click.command()
-@click.argument("stage")
-@click.argument("data", type=click.Path(path_type=Path))
-@click.argument("name")
-@click.option("--parent", type=int, required=True)
-@click.option("--until-idle", type=float)
-@click.option("--batch-records", type=int)
-@click.option("--metrics", type=int)
-@click.option("--json", "as_json", is_flag=True)
-def _child(
-    stage: str,
-    data: Path,
-    name: str,
-    parent: int,
-    until_idle: float | None,
-    batch_records: int | None,
-    metrics: int | None,
-    as_json: bool,
-) -> None:
-    """Be the worker's process."""
-    die_with(parent)
-    if as_json:
-        os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
-    from pipeline import observe
-    from pipeline.bootstrap import run_worker
-
-    try:
-        if metrics is not None:
-            observe.measured(metrics)
-        code = run_worker(stage, data, name, until_idle, batch_records)
-    except TocsinError as error:
-        click.echo(f"tocsin: {error}", err=True)
-        code = error.exit_code
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # Faust's threads would keep the process
-
-
-if __name__ == "__main__":
-    _child()

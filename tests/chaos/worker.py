@@ -1,6 +1,7 @@
 """The tests' own entry to a worker: it puts patches on named functions, then runs the product as it is.
 
-`python -m tests.chaos.worker STAGE DATA NAME` is the product's supervisor over lives of this module; each life takes
+`python -m tests.chaos.worker STAGE DATA NAME` is the product's supervisor over lives of this module, with nothing loaded
+before, so that a patch is on its function before anything imports it; each life takes
 the patches that `<data>/chaos/<stage>-<name>.json` lists, and, if there is one, the next entry of its queue: patches
 for one life. So no crash point and no planted fault needs a line in the product.
 """
@@ -10,12 +11,13 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from pipeline.cli.workers import _instance, _say
 from schemas.errors import TocsinError
 from streams import supervisor
-from streams.supervisor import Supervisor, die_with, named
+from streams.supervisor import Supervisor, named
 
 
 def plan_of(data: Path, stage: str, name: str) -> Path:
@@ -90,17 +92,11 @@ def life(stage: str, data: Path, name: str, batch_records: int, until_idle: floa
 
 
 def main(arguments: list[str]) -> int:
-    stage, data, name, batch_records, until_idle, *parent = arguments
-    idle = float(until_idle) or None
-    if parent:
-        die_with(int(parent[1]))
-        code = life(stage, Path(data), name, int(batch_records), idle)
-        sys.stdout.flush()
-        os._exit(code)
+    stage, data, name, batch_records, until_idle = arguments
     supervisor.BACKOFF = (0.1, 0.5)
     with named(Path(data) / "streams" / stage / "names", name):
-        command = [sys.executable, "-m", "tests.chaos.worker", *arguments]
-        return Supervisor(command, _say(as_json=True)).run()
+        one = partial(life, stage, Path(data), name, int(batch_records), float(until_idle) or None)
+        return Supervisor(one, _say(as_json=True)).run()
 
 
 if __name__ == "__main__":

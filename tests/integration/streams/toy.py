@@ -17,7 +17,7 @@ from streams import ledger, worker
 from streams.base import Outcome, Output
 from streams.lane import KafkaLane, LaneSettings
 from streams.lanes import WorkerSettings
-from streams.supervisor import Supervisor, die_with
+from streams.supervisor import Supervisor
 
 PARTITIONS = 2
 
@@ -121,22 +121,23 @@ def main():
     parser.add_argument("--session", type=float, default=10.0)
     parser.add_argument("--poison", default="")
     parser.add_argument("--supervised", type=int, default=0)
-    parser.add_argument("--parent", type=int)
     parser.add_argument("--prefix")
     parser.add_argument("--stuck", type=float, default=0)
     parser.add_argument("--padding", type=int, default=0)
     parser.add_argument("--tend", type=float, default=worker.TEND_SECONDS)
     parser.add_argument("--part", type=int, default=ledger.PART_BYTES)
     args = parser.parse_args()
-    if args.supervised and args.parent is None:
-        sys.exit(Supervisor([sys.executable, *sys.argv], say).run())
-    if args.parent is not None:
-        die_with(args.parent)
     worker.TEND_SECONDS, ledger.PART_BYTES = args.tend, args.part
-    say("start", pid=os.getpid())
-    code = worker.run(settings(args))
+    if args.supervised:
+        sys.exit(Supervisor(lambda: life(args), say).run())
+    code = life(args)
     sys.stdout.flush()
     os._exit(code)
+
+
+def life(args):
+    say("start", pid=os.getpid())
+    return worker.run(settings(args))
 
 
 if __name__ == "__main__":

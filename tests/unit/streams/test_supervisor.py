@@ -17,13 +17,13 @@ PARENT = """
 import json, sys
 from streams.supervisor import Supervisor
 say = lambda event, **fields: print(json.dumps({"event": event, **fields}), flush=True)
-sys.exit(Supervisor([sys.executable, "-c", sys.argv[1], *sys.argv[2:]], say).run())
+load, life, folder = sys.argv[1:]
+given = {"folder": folder}
+sys.exit(Supervisor(lambda: exec(life, given), say, lambda: exec(load, given)).run())
 """
-CHILD = """
+LIFE = """
 import os, pathlib, signal, sys, time
-from streams.supervisor import die_with
-die_with(int(sys.argv[sys.argv.index("--parent") + 1]))
-lives = pathlib.Path(sys.argv[1])
+lives = pathlib.Path(folder)
 number = len(list(lives.iterdir()))
 (lives / f"{number}-{os.getpid()}").touch()
 """
@@ -33,8 +33,8 @@ number = len(list(lives.iterdir()))
 def start(tmp_path):
     running = []
 
-    def start(child):
-        command = [sys.executable, "-c", PARENT, CHILD + child, str(tmp_path)]
+    def start(life, load=""):
+        command = [sys.executable, "-c", PARENT, load, LIFE + life, str(tmp_path)]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
         )
@@ -107,6 +107,23 @@ def test_sigterm_is_handed_on_and_the_worker_may_finish(start, tmp_path):
     assert gone(pid)
 
 
+def test_what_is_loaded_once_every_life_has(start, tmp_path):
+    process = start(
+        "sys.exit(0 if number == 2 and loaded == [1] else 75)", load="loaded = [*globals().get('loaded', []), 1]"
+    )
+    process.communicate(timeout=15)
+    assert process.returncode == 0
+    assert len(lives(tmp_path, 3)) == 3
+
+
+def test_sigterm_while_it_loads_ends_it_at_once(start, tmp_path):
+    process = start("sys.exit(70)", load="import pathlib, time\n(pathlib.Path(folder) / '0-0').touch()\ntime.sleep(60)")
+    lives(tmp_path, 1)
+    process.terminate()
+    assert process.wait(timeout=5) == 0
+    assert len(lives(tmp_path, 1)) == 1
+
+
 def test_sigterm_during_the_pause_ends_it_at_once(start, tmp_path):
     process = start("sys.exit(75)")
     lives(tmp_path, 3)
@@ -119,6 +136,22 @@ def test_the_worker_dies_with_a_supervisor_that_is_killed(start, tmp_path):
     (pid,) = lives(tmp_path, 1)
     process.kill()
     assert gone(pid)
+
+
+def test_a_forked_process_does_not_hold_the_name(tmp_path):
+    with named(tmp_path, "1"):
+        forked, tell = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(tell, b"it runs")
+            time.sleep(60)
+        os.read(forked, 7)
+    try:
+        with named(tmp_path, "1") as again:
+            assert again == "1"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_names_are_given_out_once_and_come_back(tmp_path):
