@@ -29,15 +29,19 @@ class Entry:
     value: bytes | None
 
 
-def consumer(kafka: str, committed: bool = True) -> Any:
-    """Return a consumer without a group; `committed` hides what no transaction has committed."""
+def consumer(kafka: str, committed: bool = True, reset: str = "earliest") -> Any:
+    """Return a consumer without a group; `committed` hides what no transaction has committed.
+
+    Where the log begins later than it is read, it reads on from there: nothing is passed over. With a `reset` of "none" it
+    raises OffsetOutOfRangeError instead.
+    """
     level = "read_committed" if committed else "read_uncommitted"
     try:
         return KafkaConsumer(
             bootstrap_servers=kafka,
             isolation_level=level,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",  # where the log begins later than it is read: nothing is passed over
+            auto_offset_reset=reset,
             max_poll_records=5_000,
             reconnect_backoff_max_ms=RECONNECT_MS,
         )

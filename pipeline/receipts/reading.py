@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from pipeline.log import Entry, consumer, polled
 from schemas.errors import NotSetUp, Unreachable
@@ -25,10 +25,13 @@ def answering(kafka: str) -> Iterator[None]:
 
 
 class Tail:
-    """A read-committed reader of whole topics, without a group; `back` begins that many offsets before each end."""
+    """A read-committed reader of whole topics, without a group; `back` begins that many offsets before each end.
+
+    Where something is deleted before it was read, it goes on with what is there, and `cut` says so.
+    """
 
     def __init__(self, kafka: str, *names: str, back: int | None = None) -> None:
-        self._client = consumer(kafka)
+        self._client, self.cut = consumer(kafka, reset="none"), False
         self._places = [place for name in names for place in _partitions(self._client, name)]
         self._client.assign(self._places)
         first = self._client.beginning_offsets(self._places)
@@ -40,7 +43,13 @@ class Tail:
 
     def some(self, limit: int, wait_ms: int = WAIT_MS) -> list[Entry]:
         """Return what comes next, at most `limit` records; nothing where nothing came within the wait."""
-        return polled(self._client, wait_ms, limit)
+        try:
+            return polled(self._client, wait_ms, limit)
+        except OffsetOutOfRangeError as error:
+            self.cut = True
+            for place, offset in self._client.beginning_offsets(list(error.args[0])).items():
+                self._client.seek(place, offset)
+            return []
 
     def until(self, ends: dict[Place, int]) -> Iterator[Entry]:
         """Yield everything before these ends."""

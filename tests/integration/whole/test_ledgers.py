@@ -9,17 +9,21 @@ from collections import Counter
 
 import pytest
 
+from infra.erasing import Erasing
+from infra.table import table
+from pipeline.erasure.ledgers import Bases
 from pipeline.keyrings import ledger_key
 from pipeline.log import read
-from pipeline.node.journal import Journal
+from pipeline.node.journal import Journal, Reader
 from pipeline.node.record import Recorder
+from pipeline.receipts.given import last_receipt
 from schemas.lock import unlock
 from streams import held_bytes, ledger, names, refined, snapshot
 from streams.held import Held
 from streams.line import Line
 from streams.merge import Merge
 from tests.integration.whole.conftest import INCIDENT, record
-from tests.integration.whole.rig import REGION, Whole, done_and_sent, rows, tocsin, told, until
+from tests.integration.whole.rig import REGION, Whole, done_and_sent, rows, rows_of, tocsin, told, until
 from tests.integration.whole.test_forgetting import outstanding, stored
 from tests.lying import contents
 
@@ -163,20 +167,46 @@ def test_all_else_is_told_as_before(run):
     assert told(run, "top", "--once")["stages"]["refine"]["behind"] == 0
 
 
-def test_the_stages_go_on_exactly(run):
-    (late,) = record(run, NODE, 1)
+def one_more(run):
+    """Record an incident and send it; return its event's id and number once it is in the table."""
+    (event,) = record(run, NODE, 1)
     tocsin(run, "node", "sync", "--node", NODE)
-    until(lambda: len(rows(run, "incidents")) == 21)
+    until(lambda: rows_of(run, event, "incidents"))
+    return event, max(entry.sequence for entry in Reader(run.reporters[NODE].journal).read())
+
+
+def cut(run, stage):
+    """Have a ledger cut behind bases, and nothing else erased."""
+    hand, bases = Erasing(run.kafka), Bases(run.kafka, stage)
+    try:
+        assert hand.cut(next(one for one in table() if one.name == f"ledger.{stage}"), ledger.ASK, bases.ends) is None
+    finally:
+        bases.close()
+        hand.close()
+
+
+def test_receipts_go_on_where_the_ledger_is_cut_before_they_have_read_it(run):
+    """The worker that gives them stands still meanwhile, as on a machine that is short of time."""
+    (given,) = [worker for worker in run.workers if worker.stage == "receipts"]
+    (child,) = given.family()
+    child.suspend()
+    try:
+        one_more(run)
+        cut(run, "refine")
+    finally:
+        child.resume()
+    _, last = one_more(run)
+    until(lambda: last_receipt(run.kafka, NODE)["through"] == last)
+    assert given.process.poll() is None
+    assert given.events("stops") == []
+    assert [event["error"] for event in given.events("again")] == ["Retries"]
+
+
+def test_the_stages_go_on_exactly(run):
+    late, last = one_more(run)
     ids, _ = held(run)
     assert late in ids
+    until(lambda: last_receipt(run.kafka, NODE)["through"] == last)
     node = next(one for one in told(run, "hub", "summary", REGION)["nodes"] if one["node"] == NODE)
-    assert (node["highest"], node["missing_count"]) == (4, 0)
-    until(
-        lambda: (
-            next(one for one in told(run, "hub", "summary", REGION)["nodes"] if one["node"] == NODE)[
-                "receipted_through"
-            ]
-            == 4
-        )
-    )
+    assert (node["highest"], node["missing_count"], node["receipted_through"]) == (last, 0, last)
     assert told(run, "replay", f"hub.{REGION}", "--into", "again/ledgers", "--check")["equal"]
