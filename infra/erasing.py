@@ -19,7 +19,7 @@ from infra.objects import ObjectsFailed
 from infra.table import Topic
 from schemas.errors import Unreachable
 
-SECONDS, SEGMENT_SECONDS, ASK_SECONDS = 30, 1.2, 8
+SECONDS, SEGMENT_SECONDS, ASK_SECONDS = 30, 1.2, 4
 ROLLING = {"segment.ms": "1000", "file.delete.delay.ms": "1000"}
 COMPACTING = ROLLING | {
     "cleanup.policy": "compact",
@@ -117,7 +117,7 @@ class Erasing:
             time.sleep(SEGMENT_SECONDS)
             asked, until = self._close_segments(topic, key), time.monotonic() + SECONDS
             while not _within(ASK_SECONDS, lambda: len(ends(asked)) == topic.partitions) and time.monotonic() < until:
-                self._close_segments(topic, key)
+                self._close_segments(topic, key, asked.keys() - ends(asked).keys())
             found = dict(ends(asked))
             smaller = self._smaller(topic, {part for part in found if asked[part]})
             if found:
@@ -144,12 +144,13 @@ class Erasing:
         for sent in [producer.send(topic, None, key, partition=0) for key in (*keys, CLOSING)]:
             sent.get(timeout=SECONDS)
 
-    def _close_segments(self, topic: Topic, key: bytes) -> dict[int, int]:
-        """Write a tombstone with this key to each partition; return their offsets."""
+    def _close_segments(self, topic: Topic, key: bytes, parts: Iterable[int] | None = None) -> dict[int, int]:
+        """Write a tombstone with this key to each of these partitions, None for all; return their offsets."""
         producer: Any = KafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True, acks="all")
         try:
-            sent = [producer.send(topic.name, None, key, partition=part) for part in range(topic.partitions)]
-            return {part: each.get(timeout=SECONDS).offset for part, each in enumerate(sent)}
+            places = range(topic.partitions) if parts is None else parts
+            sent = {part: producer.send(topic.name, None, key, partition=part) for part in places}
+            return {part: each.get(timeout=SECONDS).offset for part, each in sent.items()}
         finally:
             producer.close()
 

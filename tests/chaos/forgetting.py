@@ -105,7 +105,7 @@ class Fire:
     def __init__(self, data, cases, syncs, seed=20261127):
         self.rng, self.result = random.Random(seed), Result(cases, syncs)
         self.whole = Whole(data, [MINE, LOAD])
-        self.signed, self.born = {}, {}
+        self.signed, self.unsigned, self.born = {}, Counter(), {}
 
     def run(self):
         """Return the result; the data folder is stopped then."""
@@ -118,7 +118,7 @@ class Fire:
             self.born = {worker: (time.monotonic(), 0) for worker in self.workers}
             loops.append(Loop(self.load))
             sync(whole.reporters[MINE], whole.kafka)
-            wait(lambda: self.shown(canaries), "the cases are not in the tables")
+            wait(lambda: self.shown(canaries), lambda: "the cases are not in the tables")
             self.result.stores = sorted(self.counts(canaries))
             loops += [Loop(self.kill), Loop(self.forget)]
             self.withdraw(canaries)
@@ -206,7 +206,9 @@ class Fire:
         if done.returncode not in (0, 75):
             raise AssertionError(done.stdout + done.stderr)
         self.result.runs += 1
-        for case in json.loads(done.stdout)["cases"]:
+        cases = json.loads(done.stdout)["cases"]
+        self.unsigned = Counter((s["store"], s["why"]) for case in cases for s in case["stores"] if not s["erased_on"])
+        for case in cases:
             if all(store["erased_on"] for store in case["stores"]):
                 self.signed.setdefault(bytes.fromhex(case["case"]), time.monotonic())
         time.sleep(0.5)
@@ -223,28 +225,29 @@ class Fire:
             sync(node, self.whole.kafka)
             self.closed(some, begun)
             followers.append((some, begun))
-        for some, begun in followers:
-            self.erased(some, begun)
+        self.erased(followers)
 
     def closed(self, some, begun):
         """Wait until nobody can open any of the cases any more, who reads all of the node's keys from their beginning."""
         refs = {one.ref for one in some}
-        wait(lambda: not refs & openable(self.whole, MINE), "the keys are still there")
+        wait(lambda: not refs & openable(self.whole, MINE), lambda: "the keys are still there")
         self.result.unreadable += [time.monotonic() - begun] * len(some)
 
-    def erased(self, some, begun):
-        """Wait until all stores have signed, and no byte is left: looked for again where some is."""
-        wait(lambda: all(one.ref in self.signed for one in some), "not every store has signed")
-        looked = [time.monotonic()]
+    def erased(self, followers):
+        """Wait for each of these lists of cases until all stores have signed, and no byte is left: looked for again where some is."""
+        waiting = list(followers)
 
-        def clean():
-            looked[0] = time.monotonic()
-            scan = Scan(self.whole.data, some)
-            return not any(scan.of(one.ref) for one in some)
+        def ended():
+            signed = [(some, begun) for some, begun in waiting if all(one.ref in self.signed for one in some)]
+            looked = time.monotonic()
+            scan = Scan(self.whole.data, [one for some, _ in signed for one in some]) if signed else None
+            for some, begun in signed:
+                if not any(scan.of(one.ref) for one in some):
+                    self.result.gone += [looked - begun] * len(some)
+                    waiting.remove((some, begun))
+            return not waiting
 
-        wait(clean, "bytes are still there")
-        late = max(looked[0], begun)
-        self.result.gone += [max(late, self.signed[one.ref]) - begun for one in some]
+        wait(ended, lambda: f"bytes are still there, or these stores have not signed: {dict(self.unsigned)}")
 
     def end(self, canaries):
         """Look once more when all is quiet."""
@@ -254,10 +257,11 @@ class Fire:
 
 
 def wait(found, sentence):
+    """Wait until it is found; `sentence` gives what to say where it never is."""
     until = time.monotonic() + PATIENCE
     while not found():
         if time.monotonic() > until:
-            raise AssertionError(sentence)
+            raise AssertionError(sentence())
         time.sleep(0.3)
 
 
