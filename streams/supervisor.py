@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.context import ForkProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +28,7 @@ BACKOFF = (0.1, 10.0)  # seconds before the next start: first, longest; doubled 
 LONG_LIFE = 5.0  # seconds after which a worker's end is news and not a repetition
 STOPPING = 15.0  # seconds that a worker has to stop by itself
 LOOK = 0.05
+TOLD_BY = (signal.SIGTERM, signal.SIGINT)
 FINAL = frozenset({0, 65, 70, 77, 78})  # done, or a person has to act; anything else is started again
 
 
@@ -45,13 +46,13 @@ class Supervisor:
     life: Callable[[], int]
     note: Callable[..., None]
     load: Callable[[], object] = lambda: None
-    _child: ForkProcess | None = field(default=None, repr=False)
+    _child: BaseProcess | None = field(default=None, repr=False)
     _told: threading.Event = field(default_factory=threading.Event, repr=False)
     _asked: float = field(default=0.0, repr=False)
 
     def run(self) -> int:
         """Return the worker's last exit code, once it is done or a person has to act; 0 where it was told to stop."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in TOLD_BY:
             signal.signal(number, self._stop)
         self.load()
         pause = BACKOFF[0]
@@ -68,9 +69,14 @@ class Supervisor:
             pause = min(2 * pause, BACKOFF[1])
 
     def _once(self) -> int:
-        child = self._child = multiprocessing.get_context("fork").Process(target=self._live, args=(os.getpid(),))
-        child.start()
-        if self._told.is_set():  # told between the last look and the start
+        child = multiprocessing.get_context("fork").Process(target=self._live, args=(os.getpid(),))
+        signal.pthread_sigmask(signal.SIG_BLOCK, TOLD_BY)  # the child is told by its own handlers, or by none
+        try:
+            child.start()
+            self._child = child
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD_BY)
+        if self._told.is_set():  # between the last look and the start
             child.terminate()
         while child.exitcode is None:
             child.join(timeout=0.5)
@@ -79,15 +85,16 @@ class Supervisor:
 
     def _live(self, parent: int) -> None:
         """Be the child: live once and leave, whatever threads there are."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in TOLD_BY:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD_BY)
         die_with(parent)
         code = self.life()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
-    def _end_the_stuck(self, child: ForkProcess) -> None:
+    def _end_the_stuck(self, child: BaseProcess) -> None:
         if self._told.is_set() and time.monotonic() - self._asked > STOPPING:
             self.note("killed", why=f"The worker did not stop within {STOPPING:.0f} s; nothing is lost by ending it.")
             child.kill()
