@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, OffsetOutOfRangeError
 
-from schemas.errors import Unreachable
+from schemas.errors import Deleted, Unreachable
 
 WAIT_MS = 500
+LEDGERS = "ledger."
 RECONNECT_MS = 1_000  # at most between tries; by its default, kafka-python may stay away for half a minute
 
 
@@ -32,8 +33,7 @@ class Entry:
 def consumer(kafka: str, committed: bool = True, reset: str = "earliest") -> Any:
     """Return a consumer without a group; `committed` hides what no transaction has committed.
 
-    Where the log begins later than it is read, it reads on from there: nothing is passed over. With a `reset` of "none" it
-    raises OffsetOutOfRangeError instead.
+    Where the log begins later than it is read, it reads on from there; with a `reset` of "none" `polled` says so.
     """
     level = "read_committed" if committed else "read_uncommitted"
     try:
@@ -95,8 +95,12 @@ def _first(
 
 
 def read(kafka: str, *names: str, committed: bool = True, from_end: int | None = None) -> Iterator[Entry]:
-    """Yield the topics' records up to where they end now; `from_end` starts that many offsets before each end."""
-    client = consumer(kafka, committed)
+    """Yield the topics' records up to where they end now; `from_end` starts that many offsets before each end.
+
+    Deleted where a ledger is cut before it is read: then it has to be taken from its beginning. Of other topics what is there
+    is yielded.
+    """
+    client = consumer(kafka, committed, reset="none")
     try:
         partitions = [TopicPartition(t, p) for t in names for p in sorted(client.partitions_for_topic(t) or ())]
         client.assign(partitions)
@@ -112,12 +116,27 @@ def read(kafka: str, *names: str, committed: bool = True, from_end: int | None =
 
 def _until(client: Any, ends: dict[TopicPartition, int]) -> Iterator[Entry]:
     while any(client.position(partition) < end for partition, end in ends.items()):
-        yield from polled(client, WAIT_MS)
+        try:
+            found = polled(client, WAIT_MS)
+        except Deleted as error:
+            if any(topic.startswith(LEDGERS) for topic in error.topics):
+                raise
+        else:
+            yield from found
 
 
 def polled(client: Any, wait_ms: int, limit: int | None = None) -> list[Entry]:
-    """Return what a consumer gets within the wait, at most `limit` records; nothing where nothing came."""
-    found = client.poll(timeout_ms=wait_ms, max_records=limit)
+    """Return what a consumer gets within the wait, at most `limit` records; nothing where nothing came.
+
+    Deleted where the log begins later than a consumer reads that does not reset: it reads on from there when it is asked again.
+    """
+    try:
+        found = client.poll(timeout_ms=wait_ms, max_records=limit)
+    except OffsetOutOfRangeError as error:
+        begins = client.beginning_offsets(list(error.args[0]))
+        for place, offset in begins.items():
+            client.seek(place, offset)
+        raise Deleted(sorted({place.topic for place in begins})) from error
     return [
         Entry(r.topic, r.partition, r.offset, r.timestamp, r.key or b"", r.value)
         for records in found.values()

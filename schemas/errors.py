@@ -71,3 +71,13 @@ class Unreachable(Retries):
     """The broker or the object store does not answer."""
 
     exit_code = 69
+
+
+class Deleted(Retries):
+    """Records of `topics` were deleted before they were read; whoever folds them begins anew."""
+
+    def __init__(self, topics: list[str]) -> None:
+        super().__init__(
+            f"{', '.join(topics)} was cut while it was read, as `tocsin forget run` does; nothing is lost: run this again."
+        )
+        self.topics = topics

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError, OffsetOutOfRangeError
+from kafka.errors import KafkaError
 
 from pipeline.log import Entry, consumer, polled
-from schemas.errors import NotSetUp, Unreachable
+from schemas.errors import Deleted, NotSetUp, Unreachable
 
 WAIT_MS = 200
 
@@ -45,10 +45,8 @@ class Tail:
         """Return what comes next, at most `limit` records; nothing where nothing came within the wait."""
         try:
             return polled(self._client, wait_ms, limit)
-        except OffsetOutOfRangeError as error:
+        except Deleted:
             self.cut = True
-            for place, offset in self._client.beginning_offsets(list(error.args[0])).items():
-                self._client.seek(place, offset)
             return []
 
     def until(self, ends: dict[Place, int]) -> Iterator[Entry]:

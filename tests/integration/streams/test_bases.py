@@ -7,12 +7,15 @@ import time
 from dataclasses import replace
 
 import pytest
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
 
 from infra.erasing import Erasing
 from infra.table import table
+from pipeline import log
 from pipeline.erasure.ledgers import Bases
 from schemas import rows
-from schemas.errors import Fenced, Unreachable
+from schemas.errors import Deleted, Fenced, Unreachable
 from schemas.wire import unframe
 from streams import ledger
 from streams.client import Broker
@@ -121,6 +124,29 @@ def test_after_a_cut_a_worker_without_snapshots_goes_on(rig, size):
     rig.wait_until_copied(4_000)
     assert not again.events("snapshot_discarded")
     rig.judge(4_000)
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["ledger", "other"])
+def test_who_reads_a_topic_that_is_cut_meanwhile_is_told_of_a_ledger_and_else_reads_on(rig, ours, monkeypatch):
+    rig.produce(200)
+    first = TopicPartition(rig.source, 0)
+    looked = log.polled
+
+    def cut_before(client, *arguments):
+        admin = KafkaAdminClient(bootstrap_servers=rig.kafka)
+        admin.delete_records({first: 10})
+        admin.close()
+        monkeypatch.setattr(log, "polled", looked)
+        return looked(client, *arguments)
+
+    monkeypatch.setattr(log, "polled", cut_before)
+    monkeypatch.setattr(log, "LEDGERS", rig.source if ours else "ledger.")
+    if ours:
+        with pytest.raises(Deleted, match=f"{rig.source} was cut while it was read"):
+            list(log.read(rig.kafka, rig.source))
+    else:
+        found = [(entry.partition, entry.offset) for entry in log.read(rig.kafka, rig.source)]
+        assert len(found) == len(set(found)) == 190
 
 
 def test_workers_killed_while_they_write_bases_lose_and_double_nothing(rig):
