@@ -19,7 +19,7 @@ from infra.objects import ObjectsFailed
 from infra.table import Topic
 from schemas.errors import Unreachable
 
-SECONDS, SEGMENT_SECONDS, ASK_SECONDS = 30, 1.2, 4
+SECONDS, SEGMENT_SECONDS, ASK_SECONDS = 30, 1.2, 4.0
 ROLLING = {"segment.ms": "1000", "file.delete.delay.ms": "1000"}
 COMPACTING = ROLLING | {
     "cleanup.policy": "compact",
@@ -115,9 +115,10 @@ class Erasing:
         """
         with self._answering(), self._set(topic, ROLLING):
             time.sleep(SEGMENT_SECONDS)
-            asked, until = self._close_segments(topic, key), time.monotonic() + SECONDS
-            while not _within(ASK_SECONDS, lambda: len(ends(asked)) == topic.partitions) and time.monotonic() < until:
+            asked, until, pause = self._close_segments(topic, key), time.monotonic() + SECONDS, ASK_SECONDS
+            while not _within(pause, lambda: len(ends(asked)) == topic.partitions) and time.monotonic() < until:
                 self._close_segments(topic, key, asked.keys() - ends(asked).keys())
+                pause *= 2  # a lane with a large state takes a while
             found = dict(ends(asked))
             smaller = self._smaller(topic, {part for part in found if asked[part]})
             if found:

@@ -18,7 +18,7 @@ from schemas.places import regions
 from sinks.base import Sink
 from sinks.positions import Positions
 from sinks.writer import DeltaSink
-from streams import merge, refine
+from streams import merge, recordbatch, refine
 from streams.base import BatchObserved, Lane, Records
 from streams.lane import KafkaLane, LaneSettings, Membership
 from streams.lanes import WorkerSettings
@@ -29,12 +29,13 @@ from streams.worker import run
 ACCEPTED_PARTITIONS = 4
 # A file costs about the same whether it has a thousand rows or a hundred thousand: who is behind catches up in large ones.
 SINK_RECORDS, SINK_BYTES = 200_000, 16 << 20
-KERNELS = frozenset({"refine", "merge"})
-"""The stages that have kernels of their own."""
+KERNELS = frozenset({"refine", "merge", "receipts"})
+"""The stages that have kernels of their own, or read what these have written."""
 
 
 def load(stage: str) -> None:
     """Load a stage's kernels; what it imports, this module has: a process forked from this one has all of it at once."""
+    recordbatch.warm()
     if stage in KERNELS:
         warm()
 

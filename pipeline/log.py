@@ -11,7 +11,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
-from schemas.errors import Deleted, Unreachable
+from schemas.errors import CutWhileRead, Unreachable
 
 WAIT_MS = 500
 LEDGERS = "ledger."
@@ -97,7 +97,7 @@ def _first(
 def read(kafka: str, *names: str, committed: bool = True, from_end: int | None = None) -> Iterator[Entry]:
     """Yield the topics' records up to where they end now; `from_end` starts that many offsets before each end.
 
-    Deleted where a ledger is cut before it is read: then it has to be taken from its beginning. Of other topics what is there
+    CutWhileRead where a ledger is cut before it is read: then it has to be taken from its beginning. Of other topics what is there
     is yielded.
     """
     client = consumer(kafka, committed, reset="none")
@@ -118,7 +118,7 @@ def _until(client: Any, ends: dict[TopicPartition, int]) -> Iterator[Entry]:
     while any(client.position(partition) < end for partition, end in ends.items()):
         try:
             found = polled(client, WAIT_MS)
-        except Deleted as error:
+        except CutWhileRead as error:
             if any(topic.startswith(LEDGERS) for topic in error.topics):
                 raise
         else:
@@ -128,7 +128,8 @@ def _until(client: Any, ends: dict[TopicPartition, int]) -> Iterator[Entry]:
 def polled(client: Any, wait_ms: int, limit: int | None = None) -> list[Entry]:
     """Return what a consumer gets within the wait, at most `limit` records; nothing where nothing came.
 
-    Deleted where the log begins later than a consumer reads that does not reset: it reads on from there when it is asked again.
+    CutWhileRead where the log begins later than a consumer reads that does not reset: it reads on from there when it is asked
+    again, and so does one that is beyond the end of a log which was put back.
     """
     try:
         found = client.poll(timeout_ms=wait_ms, max_records=limit)
@@ -136,7 +137,9 @@ def polled(client: Any, wait_ms: int, limit: int | None = None) -> list[Entry]:
         begins = client.beginning_offsets(list(error.args[0]))
         for place, offset in begins.items():
             client.seek(place, offset)
-        raise Deleted(sorted({place.topic for place in begins})) from error
+        if cut := {place.topic for place, begin in begins.items() if begin > error.args[0][place]}:
+            raise CutWhileRead(sorted(cut)) from error
+        return []
     return [
         Entry(r.topic, r.partition, r.offset, r.timestamp, r.key or b"", r.value)
         for records in found.values()

@@ -73,7 +73,7 @@ class Unreachable(Retries):
     exit_code = 69
 
 
-class Deleted(Retries):
+class CutWhileRead(Retries):
     """Records of `topics` were deleted before they were read; whoever folds them begins anew."""
 
     def __init__(self, topics: list[str]) -> None:

@@ -70,7 +70,7 @@ class Supervisor:
 
     def _once(self) -> int:
         child = multiprocessing.get_context("fork").Process(target=self._live, args=(os.getpid(),))
-        signal.pthread_sigmask(signal.SIG_BLOCK, TOLD_BY)  # the child is told by its own handlers, or by none
+        signal.pthread_sigmask(signal.SIG_BLOCK, TOLD_BY)  # not to be taken by these handlers in the child
         try:
             child.start()
             self._child = child
@@ -78,10 +78,13 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD_BY)
         if self._told.is_set():  # between the last look and the start
             child.terminate()
-        while child.exitcode is None:
-            child.join(timeout=0.5)
-            self._end_the_stuck(child)
-        return child.exitcode
+        try:
+            while child.exitcode is None:
+                child.join(timeout=0.5)
+                self._end_the_stuck(child)
+            return child.exitcode
+        finally:
+            child.kill()  # where this ends by an error: nobody would wait for it
 
     def _live(self, parent: int) -> None:
         """Be the child: live once and leave, whatever threads there are."""
@@ -96,8 +99,8 @@ class Supervisor:
 
     def _end_the_stuck(self, child: BaseProcess) -> None:
         if self._told.is_set() and time.monotonic() - self._asked > STOPPING:
-            self.note("killed", why=f"The worker did not stop within {STOPPING:.0f} s; nothing is lost by ending it.")
             child.kill()
+            self.note("killed", why=f"The worker did not stop within {STOPPING:.0f} s; nothing is lost by ending it.")
 
     def _stop(self, number: int, frame: Any) -> None:
         del number, frame

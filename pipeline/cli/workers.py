@@ -51,11 +51,14 @@ def worker(
     idle = ONCE_SECONDS if once and until_idle is None else until_idle
     with named(folder / "streams" / stage / "names", name) as chosen:
         life = partial(_life, stage, folder, _instance(chosen), idle, batch_records, metrics, as_json)
-        code = Supervisor(life, _say(as_json), partial(_load, stage)).run()
+        code = Supervisor(life, _say(as_json), partial(_load, stage, folder)).run()
     sys.exit(code)
 
 
-def _load(stage: str) -> None:
+def _load(stage: str, data: Path) -> None:
+    from pipeline.keyrings import endpoint
+
+    endpoint(data, "kafka")  # before kernels are compiled, a minute the first time
     from pipeline.bootstrap import load
 
     load(stage)

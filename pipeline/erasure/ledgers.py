@@ -76,11 +76,14 @@ class Bases:
     """Reads on in a stage's ledger, and knows the bases of each lane."""
 
     def __init__(self, kafka: str, stage: str) -> None:
-        self._tail = Tail(kafka, topic_of(stage))
+        self._topic, self._tail = topic_of(stage), Tail(kafka, topic_of(stage))
         self._bases: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
 
     def ends(self, asked: Mapping[int, int]) -> dict[int, int]:
-        """Return by partition the first offset that is needed, where each of its lanes has a base after that in `asked`."""
+        """Return by partition the first offset that is needed, where each of its lanes has a base after that in `asked`.
+
+        Nothing of a partition that is not read beyond that yet: which lanes it has is not known then.
+        """
         while entries := self._tail.some(5_000):
             for entry in entries:
                 if entry.key != ledger.ASK:
@@ -88,6 +91,8 @@ class Bases:
                         self._enter(entry.partition, ledger.read(entry.offset, entry.value or b""))
         found = {}
         for partition, offset in asked.items():
+            if not self._tail.reached({(self._topic, partition): offset + 1}):
+                continue
             lanes = self._bases[partition].values()
             firsts = [next((base for base in bases if base > offset), None) for bases in lanes]
             if None not in firsts:

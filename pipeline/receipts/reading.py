@@ -8,7 +8,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from pipeline.log import Entry, consumer, polled
-from schemas.errors import Deleted, NotSetUp, Unreachable
+from schemas.errors import CutWhileRead, NotSetUp, Unreachable
 
 WAIT_MS = 200
 
@@ -45,7 +45,7 @@ class Tail:
         """Return what comes next, at most `limit` records; nothing where nothing came within the wait."""
         try:
             return polled(self._client, wait_ms, limit)
-        except Deleted:
+        except CutWhileRead:
             self.cut = True
             return []
 

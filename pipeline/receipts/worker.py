@@ -23,7 +23,7 @@ from pipeline.receipts.given import check_topic, last_receipt
 from pipeline.receipts.guard import Guard
 from pipeline.receipts.reading import Place, Probe, Tail, answering, record_at
 from schemas import rows
-from schemas.errors import Deleted, Quarantines, Stops, TocsinError
+from schemas.errors import CutWhileRead, Quarantines, Stops, TocsinError
 from schemas.released import latest
 from schemas.wire import confluent, unframe
 from streams import ledger
@@ -116,11 +116,11 @@ class Receipts:
     def _begin(self) -> bool:
         """Read on in the ledger of refine, and only then ask where `accepted` ends.
 
-        Deleted where it was cut before it was read: a base says the same, to one who begins anew.
+        CutWhileRead where it was cut before it was read: a base says the same, to one who begins anew.
         """
         entries = self._ledger.some(AHEAD)
         if self._ledger.cut:
-            raise Deleted(["ledger.refine"])
+            raise CutWhileRead(["ledger.refine"])
         for entry in entries:
             if entry.key != ledger.ASK:
                 self._enter(entry)

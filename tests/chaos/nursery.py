@@ -14,63 +14,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-
-
-class Forked:
-    """What `subprocess.Popen` is for the supervisor: a life, begun as a copy of this process."""
-
-    def __init__(self, command: list[str]) -> None:
-        from tests.chaos import worker
-
-        at = command.index("tests.chaos.worker")
-        self.returncode: int | None = None
-        self.pid = forked(lambda: _let_go() or worker.main(command[at + 1 :]))
-
-    def poll(self) -> int | None:
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
-
-    def wait(self, timeout: float) -> int:
-        until = time.monotonic() + timeout
-        while self.poll() is None:
-            if time.monotonic() > until:
-                raise subprocess.TimeoutExpired("a life", timeout)
-            time.sleep(0.01)
-        assert self.returncode is not None
-        return self.returncode
-
-    def send(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.send(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self.send(signal.SIGKILL)
-
-
-def _let_go() -> None:
-    """Close the locks that a copy has from its supervisor: they end with the supervisor, as for a process of its own."""
-    for handle in list(Path("/proc/self/fd").iterdir()):
-        if handle.is_symlink() and str(handle.readlink()).endswith(".lock"):
-            os.close(int(handle.name))
-
-
-class Popen:
-    """The names of `subprocess` that the supervisor uses."""
-
-    Popen = Forked
-    TimeoutExpired = subprocess.TimeoutExpired
 
 
 def forked(act: Any) -> int:
@@ -94,14 +42,13 @@ def forked(act: Any) -> int:
 
 
 def _begin(order: dict[str, Any]) -> int:
-    """Be a supervisor whose lives are copies too."""
+    """Be a supervisor."""
     from streams import supervisor
     from tests.chaos import worker
 
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    supervisor.subprocess = Popen
     supervisor.die_with(os.getppid())
     return worker.main(order["arguments"])
 

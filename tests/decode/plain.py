@@ -13,7 +13,7 @@ from pathlib import Path
 
 STRING_BYTES, BYTES_BYTES, ITEMS = 1_024, 65_536, 1_000
 NO_LIMIT = 1 << 62
-UNBOUNDED_FIELDS = ("delta",)
+UNBOUNDED_FIELDS = ("delta", "state")
 DATES = ((date(1, 1, 1) - date(1970, 1, 1)).days, (date(9999, 12, 31) - date(1970, 1, 1)).days)
 TIMESTAMPS = (DATES[0] * 86_400_000, DATES[1] * 86_400_000 + 86_399_999)
 EPOCH = date(1970, 1, 1)

@@ -15,7 +15,7 @@ from infra.table import table
 from pipeline import log
 from pipeline.erasure.ledgers import Bases
 from schemas import rows
-from schemas.errors import Deleted, Fenced, Unreachable
+from schemas.errors import CutWhileRead, Fenced, Unreachable
 from schemas.wire import unframe
 from streams import ledger
 from streams.client import Broker
@@ -142,7 +142,7 @@ def test_who_reads_a_topic_that_is_cut_meanwhile_is_told_of_a_ledger_and_else_re
     monkeypatch.setattr(log, "polled", cut_before)
     monkeypatch.setattr(log, "LEDGERS", rig.source if ours else "ledger.")
     if ours:
-        with pytest.raises(Deleted, match=f"{rig.source} was cut while it was read"):
+        with pytest.raises(CutWhileRead, match=f"{rig.source} was cut while it was read"):
             list(log.read(rig.kafka, rig.source))
     else:
         found = [(entry.partition, entry.offset) for entry in log.read(rig.kafka, rig.source)]

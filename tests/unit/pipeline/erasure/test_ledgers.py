@@ -125,11 +125,14 @@ def test_snapshots_are_looked_into_and_removed_once_the_ledger_does_not_have_the
 
 
 def test_a_partition_can_be_cut_before_the_first_base_of_each_lane_after_it_was_asked(monkeypatch):
-    log = []
+    log, unread = [], {("ledger.merge", 2): 0}
 
     class Tail:
         def __init__(self, kafka, topic):
             assert topic == "ledger.merge"
+
+        def reached(self, ends):
+            return all(unread.get(place, end) >= end for place, end in ends.items())
 
         def some(self, limit):
             found, log[:] = log[:], []
@@ -146,6 +149,8 @@ def test_a_partition_can_be_cut_before_the_first_base_of_each_lane_after_it_was_
     come(1, 4, "c-0", True)
     log.append(Entry("ledger.merge", 0, 2, 0, ledger.ASK, None))
     asked = {0: 2, 1: 5, 2: 0}
+    assert known.ends(asked) == {}
+    unread.clear()
     assert known.ends(asked) == {2: 0}
     come(0, 3, "a-0", True)
     come(0, 4, "b-0", False)
