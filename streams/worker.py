@@ -24,7 +24,7 @@ from streams.lanes import BATCH_SECONDS, Lanes, WorkerSettings
 from streams.transport import Transport
 
 LEAVING_SECONDS, STOPPING_SECONDS = 3.0, 5.0
-CONNECTING_SECONDS = 10.0  # to begin anew costs seconds of imports: a broker that restarts is waited for
+CONNECTING_SECONDS = 10.0  # to begin anew costs the group a round: a broker that restarts is waited for
 LOOK_SECONDS = 5.0  # between two looks for new topics
 TEND_SECONDS = 2.0  # between two looks whether a base is asked for
 AGAIN = Retries.exit_code
