@@ -84,7 +84,7 @@ class Erasing:
         """
         with self._answering(), self._set(topic, ROLLING):
             time.sleep(SEGMENT_SECONDS)
-            closed = self._close_segments(topic, CLOSING)
+            closed = self._close_segments(topic, CLOSING, range(topic.partitions))
             if not _within(SECONDS, lambda: self._read(group, topic, closed)):
                 return f"{group} does not read it: is that worker running?"
             if not _within(SECONDS, done):
@@ -115,7 +115,8 @@ class Erasing:
         """
         with self._answering(), self._set(topic, ROLLING):
             time.sleep(SEGMENT_SECONDS)
-            asked, until, pause = self._close_segments(topic, key), time.monotonic() + SECONDS, ASK_SECONDS
+            asked = self._close_segments(topic, key, range(topic.partitions))
+            until, pause = time.monotonic() + SECONDS, ASK_SECONDS
             while not _within(pause, lambda: len(ends(asked)) == topic.partitions) and time.monotonic() < until:
                 self._close_segments(topic, key, asked.keys() - ends(asked).keys())
                 pause *= 2  # a lane with a large state takes a while
@@ -145,12 +146,11 @@ class Erasing:
         for sent in [producer.send(topic, None, key, partition=0) for key in (*keys, CLOSING)]:
             sent.get(timeout=SECONDS)
 
-    def _close_segments(self, topic: Topic, key: bytes, parts: Iterable[int] | None = None) -> dict[int, int]:
-        """Write a tombstone with this key to each of these partitions, None for all; return their offsets."""
+    def _close_segments(self, topic: Topic, key: bytes, parts: Iterable[int]) -> dict[int, int]:
+        """Write a tombstone with this key to each of these partitions; return their offsets."""
         producer: Any = KafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True, acks="all")
         try:
-            places = range(topic.partitions) if parts is None else parts
-            sent = {part: producer.send(topic.name, None, key, partition=part) for part in places}
+            sent = {part: producer.send(topic.name, None, key, partition=part) for part in parts}
             return {part: each.get(timeout=SECONDS).offset for part, each in sent.items()}
         finally:
             producer.close()

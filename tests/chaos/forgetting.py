@@ -105,7 +105,7 @@ class Fire:
     def __init__(self, data, cases, syncs, seed=20261127):
         self.rng, self.result = random.Random(seed), Result(cases, syncs)
         self.whole = Whole(data, [MINE, LOAD])
-        self.signed, self.unsigned, self.born = {}, Counter(), {}
+        self.signed, self.lacking, self.born = {}, Counter(), {}
 
     def run(self):
         """Return the result; the data folder is stopped then."""
@@ -207,7 +207,7 @@ class Fire:
             raise AssertionError(done.stdout + done.stderr)
         self.result.runs += 1
         cases = json.loads(done.stdout)["cases"]
-        self.unsigned = Counter((s["store"], s["why"]) for case in cases for s in case["stores"] if not s["erased_on"])
+        self.lacking = Counter((s["store"], s["why"]) for case in cases for s in case["stores"] if not s["erased_on"])
         for case in cases:
             if all(store["erased_on"] for store in case["stores"]):
                 self.signed.setdefault(bytes.fromhex(case["case"]), time.monotonic())
@@ -247,7 +247,7 @@ class Fire:
                     waiting.remove((some, begun))
             return not waiting
 
-        wait(ended, lambda: f"bytes are still there, or these stores have not signed: {dict(self.unsigned)}")
+        wait(ended, lambda: f"bytes are still there, or these stores have not signed: {dict(self.lacking)}")
 
     def end(self, canaries):
         """Look once more when all is quiet."""

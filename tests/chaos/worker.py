@@ -1,8 +1,8 @@
 """The tests' own entry to a worker: it puts patches on named functions, then runs the product as it is.
 
-`python -m tests.chaos.worker STAGE DATA NAME` is the product's supervisor over lives of this module; each life takes
-the patches that `<data>/chaos/<stage>-<name>.json` lists, and, if there is one, the next entry of its queue: patches
-for one life. So no crash point and no planted fault needs a line in the product.
+`python -m tests.chaos.worker STAGE DATA NAME` is the product's supervisor over lives of this module; each life takes the
+patches that `<data>/chaos/<stage>-<name>.json` lists, and, if there is one, the next entry of its queue: patches for one
+life. So no crash point and no planted fault needs a line in the product.
 """
 
 import importlib

@@ -4,21 +4,18 @@ import asyncio
 import shutil
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from infra.erasing import Erasing
-from infra.table import table
 from pipeline import log
-from pipeline.erasure.ledgers import Bases
 from schemas import rows
 from schemas.errors import CutWhileRead, Fenced, Unreachable
 from schemas.wire import unframe
 from streams import ledger
 from streams.client import Broker
+from tests.cutting import cut
 from tests.integration.streams.rig import LANES, Source, kill_at_random
 from tests.integration.streams.test_faults import STEPS, Deaf, batch, lane_on
 
@@ -35,15 +32,9 @@ def bases(rig, level="read_committed"):
     ]
 
 
-def cut(rig):
+def begins_after_a_cut(rig):
     """Have each lane write a base and the ledger deleted before; return where it begins, by partition."""
-    (topic,) = [each for each in table() if each.name == "ledger.merge"]
-    hand, known = Erasing(rig.kafka), Bases(rig.kafka, rig.stage)
-    try:
-        assert hand.cut(replace(topic, name=rig.ledger), ledger.ASK, known.ends) is None
-    finally:
-        known.close()
-        hand.close()
+    cut(rig.kafka, rig.stage)
     consumer = rig.consumer(rig.ledger)
     begins = {place.partition: offset for place, offset in consumer.beginning_offsets(consumer.assignment()).items()}
     consumer.close()
@@ -113,7 +104,7 @@ def test_after_a_cut_a_worker_without_snapshots_goes_on(rig, size):
     rig.produce(2_000)
     worker = rig.worker("a", batch=50, tend=0.2, **size)
     rig.wait_until_copied(2_000)
-    begins = cut(rig)
+    begins = begins_after_a_cut(rig)
     assert any(begins.values())
     found = {lane: (end, counts) for lane, end, counts in bases(rig)}
     assert found == {f"{rig.source}-{part}": (500, {"copied": 500}) for part in range(LANES)}
@@ -170,6 +161,6 @@ def test_workers_killed_while_they_write_bases_lose_and_double_nothing(rig):
     rig.wait_until_copied(sent)
     written = bases(rig)
     assert len(written) > LANES
-    assert any(cut(rig).values())
+    assert any(begins_after_a_cut(rig).values())
     rig.judge(sent)
     assert len(bases(rig, "read_uncommitted")) < len(written)

@@ -9,9 +9,6 @@ from collections import Counter
 
 import pytest
 
-from infra.erasing import Erasing
-from infra.table import table
-from pipeline.erasure.ledgers import Bases
 from pipeline.keyrings import ledger_key
 from pipeline.log import read
 from pipeline.node.journal import Journal, Reader
@@ -22,6 +19,7 @@ from streams import held_bytes, ledger, names, refined, snapshot
 from streams.held import Held
 from streams.line import Line
 from streams.merge import Merge
+from tests.cutting import cut
 from tests.integration.whole.conftest import INCIDENT, record
 from tests.integration.whole.rig import REGION, Whole, done_and_sent, rows, rows_of, tocsin, told, until
 from tests.integration.whole.test_forgetting import outstanding, stored
@@ -175,16 +173,6 @@ def one_more(run):
     return event, max(entry.sequence for entry in Reader(run.reporters[NODE].journal).read())
 
 
-def cut(run, stage):
-    """Have a ledger cut behind bases, and nothing else erased."""
-    hand, bases = Erasing(run.kafka), Bases(run.kafka, stage)
-    try:
-        assert hand.cut(next(one for one in table() if one.name == f"ledger.{stage}"), ledger.ASK, bases.ends) is None
-    finally:
-        bases.close()
-        hand.close()
-
-
 def test_receipts_go_on_where_the_ledger_is_cut_before_they_have_read_it(run):
     """The worker that gives them stands still meanwhile, as on a machine that is short of time."""
     (given,) = [worker for worker in run.workers if worker.stage == "receipts"]
@@ -192,7 +180,7 @@ def test_receipts_go_on_where_the_ledger_is_cut_before_they_have_read_it(run):
     child.suspend()
     try:
         one_more(run)
-        cut(run, "refine")
+        cut(run.kafka, "refine")
     finally:
         child.resume()
     _, last = one_more(run)
