@@ -23,6 +23,8 @@ from tests.integration.whole.rig import REGION, Whole, send
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 STEPS, PAIRS = 4, 52
+# Kafka deletes within seconds what was stamped longer ago than it keeps.
+KEPT = {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +180,7 @@ def test_a_day_means_all_that_had_come_by_its_end(lives, answer, command):
 def test_where_a_clock_went_back_the_log_is_known_up_to_the_first_record_that_is_later(lives):
     kafka, moments = lives.whole.kafka, (0, 101, 201, 301, 401)
     admin, producer = KafkaAdminClient(bootstrap_servers=kafka), KafkaProducer(bootstrap_servers=kafka)
-    admin.create_topics([NewTopic("clocks", 1, 1, topic_configs={"message.timestamp.type": "CreateTime"})])
+    admin.create_topics([NewTopic("clocks", 1, 1, topic_configs=KEPT)])
     for each in (100, 300, 200, 400):
         producer.send("clocks", b"", timestamp_ms=each).get(30)
     found = [each["clocks"] for each in since(kafka, "clocks", *moments)]
