@@ -12,7 +12,7 @@ from tests.simulation.planted import BUGS, planted
 from tests.simulation.run import MUST_HAPPEN, chunk, many, one
 from tests.simulation.world import World
 
-SCHEDULES = 20_000
+SCHEDULES = 8_000
 
 
 @pytest.mark.timeout(600)

@@ -1,4 +1,4 @@
-"""200,000 events of a seeded generator, 20 kill -9 on the way: the outcome is the generator's own truth."""
+"""100,000 events of a seeded generator, 20 kill -9 on the way: the outcome is the generator's own truth."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from schemas.rows import read as read_row
 from schemas.wire import unframe
 from tests.integration.whole.rig import REGIONS, Feed, Reader, Whole, kill_at_random
 
-EVENTS, PATTERNS, KILLS, SEED = 200_000, 2_000, 20, 20261124
+EVENTS, PATTERNS, KILLS, SEED = 100_000, 1_000, 20, 20261124
 STAGES = ("refine", "merge", "sink")
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -24,7 +24,7 @@ def ran(tmp_path_factory):
         generator = whole.generator(SEED)
         reader = Reader(whole.kafka, ["accepted", *(f"hub.{region}" for region in REGIONS)])
         workers = [whole.worker(stage, str(n), "--batch-records", "2000") for stage in STAGES for n in (1, 2)]
-        feed = Feed(whole.kafka, generator, EVENTS, PATTERNS, rate=3_000)
+        feed = Feed(whole.kafka, generator, EVENTS, PATTERNS, rate=2_000)
         whole.threads += [reader, feed]
         kill_at_random(workers, KILLS, SEED, feed)
         feed.join()
