@@ -1,11 +1,13 @@
 """`tocsin hub`: what a regional hub knows, as tables for people or one line of JSON."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from pipeline.cli.confidence import CONFIDENCE, EXPLAIN, scale, show, told
 from pipeline.cli.custody import entrust
 from pipeline.cli.decisions import verify
 from pipeline.cli.fates import fates
@@ -25,14 +27,20 @@ for command in (checkpoint, cosigned, bundle, fates, verify, entrust, renew):
     hub.add_command(command)
 
 
-@hub.command(epilog="Examples: `tocsin hub summary`; `tocsin hub summary sahel --json | jq .complete`.")
+@hub.command(
+    epilog="Examples: `tocsin hub summary`; `tocsin hub summary sahel --json | jq .complete`; "
+    "`tocsin hub summary sahel --explain` for how confidence is computed."
+)
 @click.argument("region", required=False)
 @click.option("--data", type=click.Path(path_type=Path), help="The data folder that `tocsin up` made.")
 @click.option("--json", "as_line", is_flag=True, help="Print one line of JSON, with every row.")
-def summary(region: str | None, data: Path | None, as_line: bool) -> None:
+@CONFIDENCE
+@EXPLAIN
+def summary(*, region: str | None, data: Path | None, as_line: bool, scale_file: Path | None, explain: bool) -> None:
     """Say whether all has arrived, what became of it, and what the tables of REGION (or of all) hold.
 
-    No count of incidents below 5 is shown: times and places are rolled up until each cell is safe.
+    No count of incidents below 5 is shown: times and places are rolled up until each cell is safe. How far unverified
+    reports can be relied on today is their confidence: it fades with age.
     """
     from pipeline.cli.regions import chosen
     from pipeline.hub.summary import summary as build
@@ -40,14 +48,16 @@ def summary(region: str | None, data: Path | None, as_line: bool) -> None:
     from pipeline.stores import open_store
 
     home = data_folder(data)
-    page = build(endpoint(home, "kafka"), open_store(home), ledger_key(home), chosen(region))
+    fading, today = scale(scale_file, home), datetime.now(UTC).date()
+    page = build(endpoint(home, "kafka"), open_store(home), ledger_key(home), chosen(region), fading, today)
+    page["confidence"] = told(fading, today)
     if as_line:
         click.echo(json.dumps(page, ensure_ascii=False))
     else:
-        _show(page)
+        _show(page, explain=explain)
 
 
-def _show(page: dict[str, Any]) -> None:
+def _show(page: dict[str, Any], *, explain: bool) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -64,6 +74,8 @@ def _show(page: dict[str, Any]) -> None:
     for region in page["regions"]:
         if region["counts"]:
             console.print(counts(region))
+    if explain or any(region["counts"] for region in page["regions"]):
+        show(page["confidence"], explain=explain)
 
 
 def _first_line(page: dict[str, Any]) -> str:
@@ -153,12 +165,14 @@ def _few(number: int | None) -> str:
 
 
 def counts(region: dict[str, Any], when: str = "") -> Any:
-    """Return the table of a region's safe counts, the largest cells first."""
+    """Return the table of a region's safe counts, the largest cells first, with the confidence in unverified ones."""
     rows = sorted(region["counts"], key=lambda row: -row["count"])
     more = f", the largest {SHOWN} of {len(rows)} cells" if len(rows) > SHOWN else ""
-    table = _table(f"{region['region']}: incidents{when} (rounded to 5){more}", "period", "area", "state", "incidents")
+    title = f"{region['region']}: incidents{when} (rounded to 5){more}"
+    table = _table(title, "period", "area", "state", "incidents", "confidence")
     for row in rows[:SHOWN]:
         others = " (others)" if row["rest"] else ""
         state = "verified" if row["verification"] == "verified" else "unverified"
-        table.add_row(f"{row['period']}{others}", row["area"], state, str(row["count"]))
+        confidence = "–" if row["confidence"] is None else f"{row['confidence']:g}"
+        table.add_row(f"{row['period']}{others}", row["area"], state, str(row["count"]), confidence)
     return table

@@ -1,6 +1,6 @@
 """`tocsin table`: a region's incidents as they stood at the end of a day, as safe counts or as a file of rows.
 
-By what is known now, or by what was known at a moment.
+By what is known now, or by what was known at a moment; unverified reports with how far they can be relied on that day.
 """
 
 import json
@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.confidence import CONFIDENCE, EXPLAIN, scale, show, told
 from pipeline.hub.moment import Moment
 from pipeline.settings import data_folder
 from schemas.errors import BadInput
@@ -24,7 +25,8 @@ def table() -> None:
 
 @table.command(
     epilog="Examples: `tocsin table incidents --region sahel --as-of 2024-06-30`; add `--known-at 2024-07-01` or `--known-at "
-    "2024-07-01T09:30Z` for what was known of that day by then, and `--out rows.parquet` for the rows. "
+    "2024-07-01T09:30Z` for what was known of that day by then, `--explain` for how confidence is computed, and "
+    "`--out rows.parquet` for the rows. "
     "Exit status: 0 done, 65 to 78 an error."
 )
 @click.option("--region", required=True, help="Code of the region.")
@@ -37,8 +39,18 @@ def table() -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="The data folder that `tocsin up` made.")
 @click.option("--json", "as_line", is_flag=True, help="Print one line of JSON, with every cell.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the rows to FILE.parquet or FILE.csv.")
+@CONFIDENCE
+@EXPLAIN
 def incidents(
-    *, region: str, day: str | None, known: str | None, data: Path | None, as_line: bool, out: Path | None
+    *,
+    region: str,
+    day: str | None,
+    known: str | None,
+    data: Path | None,
+    as_line: bool,
+    out: Path | None,
+    scale_file: Path | None,
+    explain: bool,
 ) -> None:
     """Count the incidents that stood at the end of a day, each as its version of that day; no cell is below 5.
 
@@ -47,28 +59,32 @@ def incidents(
 
     With --known-at they are made again from the log as it was at that moment, which takes as long as a replay. What was
     withdrawn since is in no answer.
+
+    How far unverified reports can be relied on that day is their confidence: it fades with age.
     """
     from pipeline.cli.regions import chosen
     from pipeline.hub import asof
     from pipeline.stores import open_store
+    from quality.confidence import with_confidence
 
     now = datetime.now(UTC)
     moment = Moment.of(known, now) if known is not None else None
     until, target = _day(day, now.date(), moment), _target(out)
     chosen(region)
     home = data_folder(data)
-    frame = _known(home, region, moment, until) if moment else asof.rows(open_store(home), region, until)
+    fading = scale(scale_file, home)
+    found = _known(home, region, moment, until) if moment else asof.rows(open_store(home), region, until)
+    frame = with_confidence(found, fading, until)
     page: dict[str, Any] = {"region": region, "as_of": until.isoformat(), "known_at": moment and moment.text}
+    page["confidence"] = told(fading, until)
     if target:
         from pipeline.files import replace
 
         replace(target, asof.file(frame, target.suffix))
         page |= {"out": str(target), "rows": asof.shown(frame.height)}
     else:
-        from quality.disclosure import THRESHOLD, safe_table
-
-        page["counts"] = safe_table(frame, ("verification",), THRESHOLD, region).to_dicts()
-    click.echo(json.dumps(page, ensure_ascii=False)) if as_line else _show(page)
+        page["counts"] = asof.counts(frame, region)
+    click.echo(json.dumps(page, ensure_ascii=False)) if as_line else _show(page, explain=explain)
 
 
 def _known(home: Path, region: str, moment: Moment, day: date) -> Any:
@@ -106,7 +122,7 @@ def _target(out: Path | None) -> Path | None:
     return target
 
 
-def _show(page: dict[str, Any]) -> None:
+def _show(page: dict[str, Any], *, explain: bool) -> None:
     from rich.console import Console
 
     from pipeline.cli.hub import counts
@@ -119,3 +135,5 @@ def _show(page: dict[str, Any]) -> None:
         Console(highlight=False).print(counts(page, f" {when}"))
     else:
         click.echo(f"{page['region']}, {when}: fewer than 5 incidents in each state of verification.")
+    if page.get("counts") or explain:
+        show(page["confidence"], explain=explain)

@@ -6,11 +6,13 @@ both has moved.
 
 from datetime import date
 from io import BytesIO
+from typing import Any
 
 import polars as pl
 
 from pipeline.hub.reading import table
-from quality.disclosure import THRESHOLD
+from quality.confidence import COLUMN
+from quality.disclosure import THRESHOLD, safe_table
 from schemas.errors import NotSetUp
 from sinks.store import Store
 
@@ -38,6 +40,11 @@ def standing(incidents: pl.DataFrame, versions: pl.DataFrame | None, day: date) 
         incidents = pl.concat([is_now, was])
     found = incidents.filter(pl.col("recorded_on") <= day)
     return found.sort([name for name in KEY if name in found.columns])
+
+
+def counts(frame: pl.DataFrame, region: str) -> list[dict[str, Any]]:
+    """Return the safe counts of rows that have a confidence, each cell of unverified ones with its mean."""
+    return safe_table(frame, ("verification",), THRESHOLD, region, COLUMN).to_dicts()
 
 
 def file(frame: pl.DataFrame, suffix: str) -> bytes:

@@ -7,24 +7,31 @@ below the threshold is given as None, to be shown as "fewer than 5". Verified an
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 import polars as pl
 
+from pipeline.hub.asof import counts
 from pipeline.hub.completeness import NodeCompleteness, fold
 from pipeline.hub.crossing import crossings
 from pipeline.hub.reading import table
 from pipeline.log import read
 from pipeline.receipts.given import receipted
-from quality.disclosure import THRESHOLD, safe_count, safe_table
+from quality.confidence import with_confidence
+from quality.disclosure import safe_count
+from schemas.confidence import Scale
 from schemas.rows import read as read_row
 from schemas.wire import unframe
 from sinks.store import Store
 from sinks.tables import READING
 
 
-def summary(kafka: str, store: Store, key: bytes, regions: Iterable[str]) -> dict[str, Any]:
-    """Return the page as plain values; see `tocsin hub summary --json`. `key` opens the ledger's deltas."""
+def summary(kafka: str, store: Store, key: bytes, regions: Iterable[str], scale: Scale, day: date) -> dict[str, Any]:
+    """Return the page as plain values; see `tocsin hub summary --json`. `key` opens the ledger's deltas.
+
+    `scale` says how confidence fades, `day` to which day.
+    """
     nodes = fold(read(kafka, "ledger.refine"), key)
     through = receipted(kafka, [node.node for node in nodes])
     return {
@@ -36,7 +43,7 @@ def summary(kafka: str, store: Store, key: bytes, regions: Iterable[str]) -> dic
         ],
         "records": dict(_totals(nodes)),
         "quarantined": quarantined(kafka),
-        "regions": [region_page(store, region) for region in regions],
+        "regions": [region_page(store, region, scale, day) for region in regions],
     }
 
 
@@ -56,7 +63,7 @@ def quarantined(kafka: str) -> dict[str, int]:
     return dict(reasons.most_common())
 
 
-def region_page(store: Store, region: str) -> dict[str, Any]:
+def region_page(store: Store, region: str, scale: Scale, day: date) -> dict[str, Any]:
     """Return what the tables of one region hold."""
     frames = {name: table(store, f"hub/{region}/{name}") for name in READING}
     incidents, versions = frames["incidents"], frames["versions"]
@@ -79,5 +86,5 @@ def region_page(store: Store, region: str) -> dict[str, Any]:
             {"party": party, "form": form, "countries": list(countries)}
             for party, form, countries in crossings(incidents, frames["patterns"])
         ],
-        "counts": safe_table(incidents, ("verification",), THRESHOLD, region).to_dicts(),
+        "counts": counts(with_confidence(incidents, scale, day), region),
     }

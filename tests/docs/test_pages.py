@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from schemas.confidence import default, parse
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, defined, links, name, target
 
 README = (ROOT / "README.md").read_text()
@@ -96,6 +97,11 @@ def test_decisions_are_numbered_and_short():
         text = path.read_text()
         assert text.startswith(f"# {path.name[:3]} · "), path.name
         assert len(text.splitlines()) <= 14, path.name
+
+
+def test_the_scale_of_confidence_that_is_shown_is_the_default():
+    (shown,) = blocks((ROOT / "docs" / "reading-tables.md").read_text(), "toml")
+    assert parse(shown, "shown") == default()
 
 
 def test_every_data_set_is_cited():

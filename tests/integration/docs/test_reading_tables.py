@@ -1,17 +1,21 @@
 """Each program of docs/reading-tables.md is run as it stands, without tocsin, and counts what is there."""
 
+import ast
 import os
 import re
 import subprocess
 import sys
 from collections import Counter
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from pipeline.hub.reading import table
+from quality.confidence import with_confidence
 from schemas import rows, wire
+from schemas.confidence import CREDIBILITY, RELIABILITY, default
 from sinks.store import Store
 from sinks.writer import DeltaSink
 from tests.conformance.hub_events import DAY, batch, closure, incident, link, pattern, removal, revision
@@ -116,6 +120,34 @@ def test_counts_for_an_audience_are_of_what_may_go_there(cluster, region, tmp_pa
     assert run(cluster, region[0], program, tmp_path) == f"[('verified', {count})]\n"
 
 
+JUDGED = [(reliability, credibility) for reliability in RELIABILITY for credibility in CREDIBILITY]
+
+
+@pytest.fixture(scope="module")
+def judged(cluster):
+    """A region with a report for each pair of codes, each of another day, and verified incidents among them."""
+    name = f"docs-{uuid4().hex[:8]}"
+    store = Store(f"http://{cluster.s3}", cluster.access_key, cluster.secret_key, cluster.bucket)
+    codes = [dict(zip(("source_reliability", "information_credibility"), pair, strict=True)) for pair in JUDGED]
+    log = {number: incident(number * 19, verification=UNVERIFIED, **pair) for number, pair in enumerate(codes)}
+    log |= {number: incident(number * 19, **pair) for number, pair in enumerate(codes, len(codes))}
+    DeltaSink(store, f"hub.{name}", 0).write(batch(f"hub.{name}", log, 0, len(log)))
+    return name, table(store, f"hub/{name}/incidents")
+
+
+@pytest.mark.parametrize("day", [date(2024, 3, 25), DAY, DAY + timedelta(days=300)])
+def test_confidence_is_what_tocsin_says(cluster, judged, tmp_path, day):
+    name, incidents = judged
+    program = PROGRAMS["Confidence, with DuckDB"]
+    assert "date(2024, 3, 25)" in program
+    program = program.replace("date(2024, 3, 25)", f"date({day.year}, {day.month}, {day.day})")
+    found = dict(ast.literal_eval(run(cluster, name, program, tmp_path)))
+    expected = dict(with_confidence(incidents, default(), day).select("incident_id", "confidence").rows())
+    assert found == pytest.approx({key: value for key, value in expected.items() if value is not None}, rel=1e-12)
+    assert len(found) == len(JUDGED) == len(expected) / 2
+    assert len(set(found.values())) >= 9
+
+
 def test_links_lead_from_incidents_to_patterns(cluster, region, tmp_path):
     assert run(cluster, region[0], PROGRAMS["Incidents and the patterns they fit"], tmp_path) == "[(1, 1)]\n"
 
@@ -137,6 +169,7 @@ def test_every_program_of_the_page_is_run():
         "As of a day, with DuckDB",
         "As of a day, with Polars",
         "As of a day, with pandas",
+        "Confidence, with DuckDB",
         "As the table was",
     }
     assert PAGE.read_text().count("```python") == len(PROGRAMS) + 1

@@ -82,7 +82,7 @@ def answer(command, tmp_path):
     def ask(moment, day):
         out = tmp_path / "rows.parquet"
         line = command("--known-at", moment, "--as-of", str(day), "--out", str(out), "--json")
-        return ordered(pl.read_parquet(out).to_dicts()), json.loads(line)
+        return ordered(pl.read_parquet(out).drop("confidence").to_dicts()), json.loads(line)
 
     return ask
 

@@ -1,10 +1,12 @@
 """`tocsin hub summary`, `why` and `tap` on a small run: what a person is told is what happened."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from schemas import seal
+from schemas.tables import FOLDER
 from tests.integration.whole.conftest import TAG
 from tests.integration.whole.rig import REGION, tocsin
 
@@ -36,6 +38,25 @@ def test_the_summary_is_readable(small):
     page = tocsin(small, "hub", "summary", REGION)
     assert page.startswith("Complete: no number is missing from 1 node")
     assert "incident.persons_none" in page
+
+
+def test_the_summary_says_how_far_unverified_reports_can_be_relied_on_today(small, tmp_path):
+    slow, fast = tmp_path / "slow.toml", tmp_path / "fast.toml"
+    text = (FOLDER / "confidence.toml").read_text()
+    slow.write_text(text.replace("= 365", "= 36525"))
+    fast.write_text(text.replace("= 365", "= 1"))
+    before = today()
+    for scale, confidence in ((slow, 0.4), (fast, 0)):
+        page = json.loads(tocsin(small, "hub", "summary", REGION, "--json", "--confidence", str(scale)))
+        assert {cell["confidence"] for cell in page["regions"][0]["counts"]} == {confidence}
+        assert before <= page["confidence"]["as_of"] <= today()
+    said = tocsin(small, "hub", "summary", REGION, "--explain")
+    assert "confidence = base(reliability, credibility) * 2^(-age / half_life)" in said
+    assert "can't be read as text" in tocsin(small, "hub", "summary", "--confidence", str(tmp_path / "none"), code=65)
+
+
+def today():
+    return datetime.now(UTC).date().isoformat()
 
 
 def test_why_tells_the_whole_story_of_an_incident(small):

@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from datetime import date
 
 import pytest
 from kafka.admin import KafkaAdminClient
@@ -18,6 +19,7 @@ from pipeline.node.status import status
 from pipeline.node.sync import sync
 from pipeline.receipts.given import last_receipt
 from pipeline.stores import open_store
+from schemas import confidence
 from schemas.rows import read
 from schemas.wire import unframe
 from tests.integration.whole.conftest import INCIDENT
@@ -168,5 +170,6 @@ def test_the_node_knows_what_became_of_its_events(torn):
 
 
 def test_the_summary_says_how_far_a_node_is_receipted(torn):
-    page = summary(torn.kafka, open_store(torn.data), ledger_key(torn.data), [REGION])
+    store, key = open_store(torn.data), ledger_key(torn.data)
+    page = summary(torn.kafka, store, key, [REGION], confidence.default(), date(2026, 1, 1))
     assert [node["receipted_through"] for node in page["nodes"]] == [35]

@@ -8,6 +8,8 @@ import pytest
 from pipeline.cli.app import main
 from pipeline.hub import asof
 from pipeline.hub.known import Log
+from schemas.confidence import FORMULA, default
+from schemas.tables import FOLDER
 from tests.unit.quality.rows import tables
 
 TODAY = datetime.now(UTC).date()
@@ -120,6 +122,108 @@ def test_rows_are_written_for_their_owner_alone_and_only_counted(tocsin, name, t
     assert out.stat().st_mode & 0o777 == 0o600
     rows = pl.read_parquet(out) if out.suffix == ".parquet" else pl.read_csv(out)
     assert rows.height == 20
+
+
+def judged(number=20, verified=0):
+    """Reports of 5 March 2024 that nobody could judge, the first of them verified."""
+    states = ["verified"] * verified + ["report_pending_verification"] * (number - verified)
+    columns = {"occurred_on": date(2024, 3, 5), "source_reliability": "F", "information_credibility": 6}
+    return few(number).with_columns(
+        pl.Series("verification", states), *(pl.lit(value).alias(name) for name, value in columns.items())
+    )
+
+
+def confidence_of(page):
+    return {(cell["verification"], cell["confidence"]) for cell in page["counts"]}
+
+
+@pytest.mark.parametrize(("day", "confidence"), [("2024-03-05", 0.6), ("2025-03-05", 0.2), ("2026-03-05", 0.2)])
+def test_unverified_reports_have_a_confidence_that_fades_to_the_day_and_verified_ones_none(tocsin, day, confidence):
+    page = json.loads(tocsin("--region", "sahel", "--as-of", day, "--json", frame=judged(verified=8)))
+    assert confidence_of(page) == {("verified", None), ("report_pending_verification", confidence)}
+    said = tocsin("--region", "sahel", "--as-of", day, frame=judged(verified=8))
+    rows = {line.split()[2]: line.split()[4] for line in said.splitlines() if "verified  " in line}
+    assert rows == {"unverified": str(confidence), "verified": "–"}
+    assert f"Confidence is a mean of unverified reports on {day}, rounded to 0.2; it halves every 365 days." in said
+    assert "--explain shows how" in said
+
+
+def test_fewer_than_5_unverified_reports_have_none(tocsin):
+    page = json.loads(tocsin("--region", "sahel", "--json", frame=judged(9, verified=5)))
+    assert confidence_of(page) == {("verified", None)}
+    assert tocsin("--region", "sahel", frame=judged(4)).count("\n") == 1
+
+
+def test_how_confidence_is_computed_is_explained(tocsin):
+    asked = ("--region", "sahel", "--as-of", "2024-06-30")
+    page = json.loads(tocsin(*asked, "--json"))
+    assert page["confidence"] == {
+        "formula": FORMULA,
+        "as_of": "2024-06-30",
+        "half_life_days": {"unverified_report": 365},
+        "base": {code: list(line) for code, line in default().base.items()},
+        "rounded_to": 0.2,
+    }
+    for frame in (None, few(0)):
+        said = tocsin(*asked, "--explain", frame=frame)
+        assert f"confidence = {FORMULA}" in said
+        assert "age: days from occurred_on to 2024-06-30; half_life: 365 days" in said
+        lines = [line.split() for line in said.splitlines()]
+        assert all([code, *(f"{value:g}" for value in line)] in lines for code, line in default().base.items())
+        assert "--explain" not in said
+    assert "0.875" not in tocsin(*asked)
+
+
+def test_a_hub_has_a_scale_of_its_own_and_a_file_that_is_given_comes_before_it(tocsin, tmp_path):
+    text, asked = (FOLDER / "confidence.toml").read_text(), ("--region", "sahel", "--as-of", "2024-04-04", "--json")
+
+    def shown(*more):
+        page = json.loads(tocsin(*asked, *more, frame=judged()))
+        return page["confidence"]["half_life_days"]["unverified_report"], confidence_of(page)
+
+    unverified = "report_pending_verification"
+    assert shown() == (365, {(unverified, 0.4)})
+    (tmp_path / "confidence.toml").write_text(text.replace("= 365", "= 30"))
+    assert shown() == (30, {(unverified, 0.2)})
+    given = tmp_path / "given.toml"
+    given.write_text(text.replace("= 365", "= 3"))
+    assert shown("--confidence", str(given)) == (3, {(unverified, 0)})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("half-life: 3 years", "is no TOML"),
+        ("[base]", "it has to have [half_life_days] and [base]"),
+        (b"\xff\xfe", "can't be read as text"),
+        (None, "can't be read as text (FileNotFoundError)"),
+    ],
+)
+@pytest.mark.parametrize("own", [True, False])
+def test_a_scale_that_is_none_is_one_sentence_before_anything_is_read(tocsin, tmp_path, text, says, own):
+    path = tmp_path / ("confidence.toml" if own else "given.toml")
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    elif own:
+        path.mkdir()
+        says = "can't be read as text (IsADirectoryError)"
+    said = tocsin("--region", "sahel", *([] if own else ["--confidence", str(path)]), code=65)
+    assert f"{path}" in said
+    assert says in said
+    assert said.count("\n") == 1
+    assert not tocsin.asked
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.csv"])
+def test_rows_are_written_with_their_confidence(tocsin, name, tmp_path):
+    out = tmp_path / name
+    asked = ("--region", "sahel", "--as-of", "2025-03-05", "--out", str(out))
+    page = json.loads(tocsin(*asked, "--json", frame=judged(verified=8)))
+    rows = pl.read_parquet(out) if out.suffix == ".parquet" else pl.read_csv(out)
+    assert rows["confidence"][:8].null_count() == 8
+    assert rows["confidence"][8:].to_list() == pytest.approx([0.25] * 12)
+    assert (page["confidence"]["as_of"], "counts" in page) == ("2025-03-05", False)
+    assert "confidence = " in tocsin(*asked, "--explain")
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,9 @@ INCIDENTS = st.lists(
 )
 
 
-def table(rows):
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+def table(rows, values=None):
+    whole = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    return whole if values is None else whole.with_columns(pl.Series("value", values, pl.Float64))
 
 
 @settings(max_examples=60, deadline=None)
@@ -104,6 +105,75 @@ def test_a_date_known_coarsely_is_never_shown_finely():
 def test_verified_and_unverified_are_never_added():
     rows = at(5, 4) + at(5, 4, verification="report_pending_verification")
     assert safe_table(table(rows), ("verification",)).height == 0
+
+
+def means(rows, values, **more):
+    shown = safe_table(table(rows, values), mean="value", **more)
+    return shown.select("period", "count", "value").rows()
+
+
+def test_a_cell_has_the_mean_of_its_own_incidents_in_steps_of_one_by_the_threshold():
+    rows = at(5, 5) + at(70, 6)
+    assert means(rows, [0.1, 0.2, 0.3, 0.4, 0.4, *[0.9] * 5, 0.4]) == [("2021-01", 5, 0.2), ("2021-03", 5, 0.8)]
+    assert means(at(5, 5), [1] * 5) == [("2021-01", 5, 1)]
+    assert means(at(5, 5), [0] * 5) == [("2021-01", 5, 0)]
+    assert means(at(5, 2), [0.2, 0.7], threshold=2) == [("2021-01", 2, 0.5)]
+
+
+def test_what_is_left_over_takes_its_values_with_it():
+    rows = at(5, 9) + at(5, 6, PLACES[3]) + at(400, 2, PLACES[2])
+    assert means(rows, [0.5] * 9 + [0.4] * 6 + [0] * 2) == [("2021-01", 10, 0.6), ("all", 10, 0.4)]
+    assert means(rows, [0.5] * 9 + [0.4] * 6 + [0, 1]) == [("2021-01", 10, 0.6), ("all", 10, 0.4)]
+    assert means(rows, [0.5] * 9 + [0.4] * 6 + [1, 1]) == [("2021-01", 10, 0.6), ("all", 10, 0.6)]
+
+
+def test_fewer_than_the_threshold_have_no_mean():
+    assert means(at(5, 4), [0.5] * 4) == []
+
+
+@pytest.mark.parametrize("where", [0, 8, 14, 16])
+def test_a_cell_of_which_one_incident_has_no_value_has_no_mean(where):
+    rows = at(5, 9) + at(5, 6, PLACES[3]) + at(400, 2, PLACES[2])
+    values = [None if place == where else 0.5 for place in range(17)]
+    first, last = (0.6, None) if where > 8 else (None, 0.6)
+    assert means(rows, values) == [("2021-01", 10, first), ("all", 10, last)]
+
+
+def test_verified_incidents_change_no_mean_of_unverified_ones():
+    pending = "report_pending_verification"
+    rows = at(5, 5, verification=pending) + at(5, 9)
+    shown = safe_table(table(rows, [0.5] * 5 + [None] * 9), ("verification",), mean="value")
+    assert dict(shown.select("verification", "value").rows()) == {pending: 0.6, "verified": None}
+    assert shown.drop("value").equals(safe_table(table(rows), ("verification",)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(INCIDENTS, st.sampled_from([2, 5]), st.randoms(use_true_random=False))
+def test_each_value_counts_in_one_cell_and_the_order_of_rows_changes_nothing(rows, threshold, random):
+    values = [random.random() for _ in rows]
+    whole = table(rows, values)
+    cells = partition(whole, (), threshold, mean="value")
+    assert cells["total"].sum() == pytest.approx(sum(values) if len(rows) >= threshold else 0)
+    assert all(0 <= total <= exact for total, exact in cells.select("total", "exact").rows())
+    shown = safe_table(whole, (), threshold, mean="value")
+    assert shown.equals(safe_table(whole.sample(fraction=1, shuffle=True, seed=7), (), threshold, mean="value"))
+    assert set(shown["value"]) <= {step / threshold for step in range(threshold + 1)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, 1), st.floats(0, 1), st.sampled_from([2, 3, 5, 10]))
+def test_a_mean_does_not_tell_how_many_incidents_a_cell_has(one, other, threshold):
+    """Whatever values incidents can have, any number of them at or above the threshold can show the same means."""
+    possible = []
+    for number in range(threshold, threshold + 4):
+        cells = [(high, value) for high in range(number + 1) for value in [one] * (number - high) + [other] * high]
+        rows = table(at(5, len(cells)), [value for _, value in cells])
+        shown = safe_table(
+            rows.with_columns(cell=pl.Series([cell for cell, _ in cells])), ("cell",), threshold, mean="value"
+        )
+        assert shown.height == number + 1
+        possible.append(set(shown["value"]))
+    assert all(steps == possible[0] for steps in possible)
 
 
 @pytest.mark.parametrize("threshold", [1, 0, -5])
