@@ -93,12 +93,12 @@ def referral(number, version, referral=None, outcome="pending"):
     return framed("ReferralShared", row)
 
 
-def assessment(number, name, verdict="corroborated", count=1):
+def assessment(number, name, verdict="corroborated", count=1, node="UNMISS"):
     """What a node says of incident `number`; the id of the assessment is the number `name`, `count` the node's own."""
     row = {
         "incident_id": octets(number),
         "assessment_id": octets(name),
-        "node": "UNMISS",
+        "node": node,
         "number": count,
         "verdict": verdict,
         "source": "unspecified" if verdict == "taken_back" else "primary",
