@@ -17,10 +17,12 @@ from schemas.wire import unframe
 Step = dict[str, Any]
 HUB = {
     *("IncidentShared", "RevisionShared", "ReferralShared", "VersionClosed", "IncidentRemoved", "PatternShared"),
-    *("PatternLinked", "ProbableDuplicate"),
+    *("PatternLinked", "ProbableDuplicate", "AssessmentShared"),
 }
 PASSED_NOTHING_ON = "refine counted it and passed nothing on: the batch's counts say what became of its records"
-ACCEPTED = {"Envelope", "IncidentAccepted", "RevisionAccepted", "ReferralAccepted", "PatternAccepted"}
+ACCEPTED = {
+    *("Envelope", "IncidentAccepted", "RevisionAccepted", "ReferralAccepted", "PatternAccepted", "AssessmentAccepted"),
+}
 LINKS = ("linked_to", "probable_duplicates")
 _Version = tuple[bytes, bytes | None]
 
@@ -99,7 +101,7 @@ class Tracer:
         if not accepted:
             hubs = [hub for region in self.secrets if (hub := self._hub(region, event_id))]
             return {"hubs": hubs} if hubs else {"ends": PASSED_NOTHING_ON}
-        places = [{"partition": e.partition, "offset": e.offset, "area": row["area"]} for e, row in accepted]
+        places = [{"partition": e.partition, "offset": e.offset, "area": row.get("area")} for e, row in accepted]
         return {"accepted": places, "rules": "all passed", **self._after_merge(event_id, accepted)}
 
     def _after_merge(self, event_id: bytes, accepted: list[tuple[Entry, Step]]) -> Step:
@@ -127,6 +129,10 @@ class Tracer:
                     shared, mine = True, (i, v)
                     hub |= {"incident": i.hex(), "topic": topic, "offset": entry.offset, **self._filed(entry, row)}
                     hub |= {"referral": row["referral_id"].hex()} if "referral_id" in row else {}
+                case {"event": "AssessmentShared", "incident_id": i, "assessment_id": a} if a == minted:
+                    shared, mine = True, (i, a)
+                    hub |= {"incident": i.hex(), "verdict": row["verdict"]}
+                    hub |= {"topic": topic, "offset": entry.offset, **self._filed(entry, row)}
                 case {"event": "IncidentShared", "incident_id": i} | {"event": "PatternShared", "pattern_id": i} if (
                     i == minted
                 ):

@@ -23,12 +23,12 @@ from quality.suite import Expected, build
 from schemas.errors import Stops
 
 TELLING = frozenset(
-    {"incidents", "versions", "referrals", "links", "duplicates"}
+    {"incidents", "versions", "referrals", "assessments", "links", "duplicates"}
 )  # tables whose number of rows tells of incidents
 
 NOT_ALWAYS = frozenset(
-    {"versions", "referrals"}
-)  # tables that are empty as long as nothing was amended, nobody referred
+    {"versions", "referrals", "assessments"}
+)  # tables that are empty as long as nothing was amended, nobody referred, nothing assessed
 
 Status = Literal["passed", "failed", "empty", "missing"]
 Tables = Mapping[str, pl.DataFrame | None]

@@ -22,6 +22,7 @@ CONTRACTS: Mapping[str, tuple[str, ...]] = {
     "versions": ("IncidentShared", "RevisionShared", "VersionClosed"),
     "incidents": ("IncidentShared", "RevisionShared"),
     "referrals": ("ReferralShared",),
+    "assessments": ("AssessmentShared",),
     "patterns": ("PatternShared",),
     "links": ("PatternLinked",),
     "duplicates": ("ProbableDuplicate",),
@@ -32,6 +33,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "versions": ("incident_id", "version_id"),
     "incidents": ("incident_id", "version_id"),
     "referrals": ("referral_id", "version_id"),
+    "assessments": ("assessment_id",),
     "patterns": ("pattern_id",),
     "links": ("incident_id", "pattern_id", "version_id"),
     "duplicates": ("first_id", "second_id", "first_version", "second_version"),
@@ -122,6 +124,16 @@ def _derived(kind: str) -> Mapping[str, _Make]:
         },
         "referrals": {
             "referrals.passed_on_without_consent": _holds(pl.col("consented") | (pl.col("outcome") == "declined")),
+        },
+        "assessments": {
+            "assessments.grounds_do_not_fit": _holds(
+                (pl.col("verdict") == "disputed") == (pl.col("grounds") != "unspecified")
+            ),
+            "assessments.source_does_not_fit": _holds(
+                (pl.col("verdict") == "taken_back") == (pl.col("source") == "unspecified")
+            ),
+            "assessments.number_below_one": _holds(pl.col("number") >= 1),
+            "assessments.credibility_out_of_range": _holds(pl.col("credibility").is_between(1, 6)),
         },
         "duplicates": {
             "duplicates.first_unknown": _known("first_id", "incidents", "versions"),

@@ -32,6 +32,9 @@ KINDS = (
         "referral",
         "follow_up",
         "withdrawal",
+        "corroboration",
+        "dispute",
+        "taking_back",
     ),
     "other",
 )

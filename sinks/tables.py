@@ -62,7 +62,7 @@ class Table:
     `statistics` may have minima and maxima: an id, a date, a place, a count or a party never has. A row whose column in
     `naming` names an incident goes with that incident, when it is no longer shared; the column in `versions` at the same
     place says which version of it, null for the one first reported: the row goes with that version, when it is closed.
-    Where there is a column `ended_on`, such a row stays and says so.
+    Without `versions` it stays whatever becomes of versions. Where there is a column `ended_on`, such a row stays and says so.
     """
 
     name: str
@@ -125,6 +125,13 @@ _SHAPES: Mapping[str, _Shape] = {
         ("version_id",),
         "A referral of a survivor to a service, as it was made or followed up last.",
     ),
+    "assessments": _Shape(
+        ("AssessmentShared",),
+        ("incident_id", "assessment_id"),
+        frozenset(),
+        ("incident_id",),
+        doc="What a node says, by sources of its own, of an incident that another node reported.",
+    ),
     "patterns": _Shape(("PatternShared",), ("pattern_id",), frozenset({"scale", "verification"})),
     "duplicates": _Shape(
         ("ProbableDuplicate",),
@@ -145,7 +152,7 @@ _SHAPES: Mapping[str, _Shape] = {
     ),
 }
 
-HUB = ("versions", "incidents", "referrals", "patterns", "duplicates", "links")
+HUB = ("versions", "incidents", "referrals", "assessments", "patterns", "duplicates", "links")
 """The tables of a region, in the order of commits: what moves is in `versions` before it is out of `incidents`, and what
 a link names is there before the link."""
 

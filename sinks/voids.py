@@ -152,7 +152,10 @@ def _gone(table: Table, content: pa.Table, voids: Voids) -> Iterator[Any]:
 
 
 def _named(table: Table, content: pa.Table, voids: Voids) -> Iterator[Any]:
-    """Yield for each column that names an incident whether that version of it is closed."""
+    """Yield for each column that names an incident whether that version of it is closed; of no version is none."""
+    if not table.versions:
+        yield pa.array(np.zeros(len(content), np.bool_))
+        return
     for column, version in zip(table.naming, table.versions, strict=True):
         yield pc.is_in(_joined(content[column], content[version]), value_set=_keys(voids))
 

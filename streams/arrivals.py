@@ -21,6 +21,7 @@ from streams.state import Column
 INCIDENTS, REVISIONS, PATTERNS = "IncidentAccepted", "RevisionAccepted", "PatternAccepted"
 REFERRALS = "ReferralAccepted"
 ENDINGS, WITHDRAWALS = "VersionEnded", "IncidentWithdrawn"
+ASSESSMENTS = "AssessmentAccepted"
 COUNTS = ("women", "girls", "men", "boys", "unknown")
 MOST = 65535
 COPIED = {
@@ -30,6 +31,7 @@ COPIED = {
     REFERRALS: (),
     ENDINGS: (),
     WITHDRAWALS: (),
+    ASSESSMENTS: (),
 }
 """The contracts of `accepted`, and of each the nested record whose bytes go on as they are."""
 
@@ -51,7 +53,7 @@ class Arrived:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A batch, decoded: per name of a contract its columns by release; `refused` and `reasons` are what cannot be read.
+    """A batch, decoded: per name of a contract its columns by each release that it has; `refused` and `reasons` are what cannot be read.
 
     `tombstones` is how many records have no value: who erases writes them, to close a segment of the log.
     """
@@ -71,6 +73,8 @@ def read(records: Records) -> Batch:
     for name, raw in COPIED.items():
         for release in versions(name):
             rows = framed.of(release)
+            if not len(rows):
+                continue
             found = _decode(framed, release, raw, rows)
             bad = np.flatnonzero(found.status)
             refused |= {int(rows[row]): found.reason(row) for row in bad.tolist()}

@@ -92,8 +92,15 @@ def sealed(
 
 def patterns(found: Envelopes, wanted: Longs) -> list[Judged]:
     """Return the accepted patterns of the records `wanted`; reasons of the others go to `found`."""
-    bodies = _by_release(found, wanted, found.data, found.body[wanted], ("PatternObserved",), ("pattern",))
+    bodies = plain(found, wanted, ("PatternObserved",), ("pattern",))
     return [_of_release(found, "pattern", columns, records) for records, columns in bodies]
+
+
+def plain(
+    found: Envelopes, wanted: Longs, contracts: Sequence[str], copied: tuple[str, ...]
+) -> list[tuple[Longs, Columns]]:
+    """Return the bodies in clear of the records `wanted`, by release of the contracts; of each the nested records `copied` are kept whole."""
+    return _by_release(found, wanted, found.data, found.body[wanted], contracts, copied)
 
 
 def _spans(blob: Blob) -> Longs:

@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.assessments import VERDICTS
 from schemas.build import Ints, Part, Spans
 from schemas.columns import Blob, Columns, compile, decode  # noqa: A004
 from schemas.jit import kernel
@@ -32,10 +33,11 @@ INCIDENT, PATTERN, WITHDRAWAL, HANDOVER, AMENDMENT, VERIFICATION, RETRACTION, CO
         *("ReferralMade", "ReferralFollowedUp"),
     )
 )
+CORROBORATION, DISPUTE, TAKING_BACK = ASSESSMENTS = tuple(map(KINDS.index, VERDICTS))
 REVISIONS, REFERRALS = (AMENDMENT, VERIFICATION, RETRACTION, CONSENT), (REFERRAL, FOLLOW_UP)
 FOLLOWING = (*REVISIONS, *REFERRALS)
-PROCESSED = (INCIDENT, PATTERN, WITHDRAWAL, HANDOVER, *FOLLOWING)
-OF_A_CASE = tuple(k for k, name in enumerate(KINDS) if name.startswith(("Incident", "Consent", "Referral")))
+PROCESSED = (INCIDENT, PATTERN, WITHDRAWAL, HANDOVER, *FOLLOWING, *ASSESSMENTS)
+OF_A_CASE = (INCIDENT, WITHDRAWAL, *FOLLOWING)
 FINGERPRINT = 8
 
 
@@ -90,6 +92,8 @@ def read(records: Records, node: str) -> Envelopes:
         found.add(row, [framed.reason(row)])
     for release in versions("Envelope"):
         rows = framed.of(release)
+        if not len(rows):
+            continue
         columns = decode(compile(release), framed.data, framed.starts[rows], framed.ends[rows])
         for at in np.flatnonzero(columns.status).tolist():
             found.add(int(rows[at]), [columns.reason(at)])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from schemas.jit import inlined, kernel
 from schemas.places import regions
 from streams import names, runs
+from streams.assessed import Assessed
 from streams.names import Ints, Longs, Names
 from streams.origins import Origins
 from streams.profiles import PROFILE, Profiles, briefs, number
@@ -48,7 +49,7 @@ class Held:
     `reach` int32[areas, buckets] heads the chains of patterns: `links` int32[k, 3] of pattern, next link, and the pattern's
     first bucket and brief, 16 bits each, so that most are passed over without a look at the pattern. The first `laid` of them
     lie in the order of their chains; `looked` is how many incidents have looked through chains since they were laid. `homes` uint8[areas, regions] is HOME or
-    ABROAD for areas that were looked up, else 0.
+    ABROAD for areas that were looked up, else 0. `assessed` is what was said of incidents, of whatever lane.
     """
 
     areas: Names = field(default_factory=names.empty)
@@ -65,6 +66,7 @@ class Held:
     link_count: int = 0
     laid: int = 0
     looked: int = 0
+    assessed: Assessed = field(default_factory=Assessed)
     homes: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((8, len(regions())), np.uint8))
 
     @property

@@ -3,6 +3,8 @@
 What a batch blots out is named by id and key; in a snapshot it is blotted out already.
 """
 
+from itertools import islice
+
 import numpy as np
 
 from streams import names, profiles, runs
@@ -13,20 +15,22 @@ from streams.removals import ENDED, GONE, blot, numbers
 from streams.runs import Runs, Words
 from streams.state import Column, pack, unpack
 
-Marks = tuple[int, int, int, int, int, int, int]
-NOTHING: Marks = (0, 0, 0, 0, 0, 0, 0)
+Marks = tuple[int, int, int, int, int, int, int, int, int]
+NOTHING: Marks = (0, 0, 0, 0, 0, 0, 0, 0, 0)
 PROFILE_COLUMNS = ("party", "category", "forms", "counts")
 PATTERN_COLUMNS = ("a", "b", "lo", "hi", "party", "area", "forms", "category")
 NAME_TYPES = ["<u2", "u1"] * 3
 RUN_TYPES = ["<i8", "u1", "u1", "u1"]
 MORE_TYPES = ["<u8", "<i8", "<u8", "<i8", "<u8"]
+SAID_TYPES = ["<u8", "<u8"]
 NONE = np.zeros(0, np.int64)
 
 
 def marks(held: Held) -> Marks:
-    """Return how far the lane is filled: areas, parties, nodes, profiles, incidents, patterns, further versions."""
+    """Return how far the lane is filled: areas, parties, nodes, profiles, incidents, patterns, further versions, assessments."""
     named = held.areas.count, held.parties.count, held.nodes.count
-    return *named, held.profiles.count, held.incidents.count, held.pattern_count, len(held.origins.of)
+    counts = held.profiles.count, held.incidents.count, held.pattern_count, len(held.origins.of)
+    return *named, *counts, *held.assessed.marks()
 
 
 def changes(held: Held, since: Marks = NOTHING, gone: Longs = NONE, ended: Longs = NONE) -> bytes:
@@ -41,11 +45,14 @@ def changes(held: Held, since: Marks = NOTHING, gone: Longs = NONE, ended: Longs
     columns += _sorted(held.incidents, since[4])
     patterns = held.patterns[since[5] : held.pattern_count]
     columns += [patterns[name] for name in PATTERN_COLUMNS]
-    origins = held.origins.since(since[6])
-    if len(gone) or len(ended) or len(origins):
+    origins, said = held.origins.since(since[6]), held.assessed.since(since[7:])
+    assessed = any(map(len, said))
+    if len(gone) or len(ended) or len(origins) or assessed:
         for some in (gone, ended):
             columns += [held.incidents.ids[some].reshape(-1), held.incidents.keys[some]]
         columns.append(origins.reshape(-1))
+    if assessed:
+        columns += said
     return pack(columns)
 
 
@@ -61,15 +68,18 @@ def apply(held: Held, delta: bytes) -> Held:
         keys = next(columns)
         if len(keys):
             blot(held, numbers(held, ids.reshape(-1, 2), keys), kind)
-    for origins in columns:
+    for origins in islice(columns, 1):
         held.origins.add(origins.reshape(-1, 4)[:, :2], origins.reshape(-1, 4)[:, 2:])
+    for said in columns:
+        held.assessed.add(said, next(columns))
     return held
 
 
 def named(delta: bytes) -> Words:
-    """Return the ids of all incidents and versions that what `changes` gave names in any way, uint64[k, 2]."""
+    """Return the ids of all incidents and versions that what `changes` gave names in any way, uint64[k, 2]; none that is minted."""
     of_runs = _unpacked(delta)[len(NAME_TYPES) + len(PROFILE_COLUMNS) :]
-    ids, further = _joined(of_runs[1], 16).view("<u8"), of_runs[len(RUN_TYPES) + len(PATTERN_COLUMNS) :: 2]
+    ids, more = _joined(of_runs[1], 16).view("<u8"), of_runs[len(RUN_TYPES) + len(PATTERN_COLUMNS) :]
+    further = more[: len(MORE_TYPES) : 2]
     return np.concatenate([each.reshape(-1, 2) for each in (ids, *further)])
 
 
@@ -82,6 +92,7 @@ def undo(held: Held, since: Marks) -> None:
     profiles.number(held.profiles, rows)
     runs.cut(held.incidents, since[4])
     held.origins.cut(since[6])
+    held.assessed.cut(since[7:])
     patterns, held.pattern_count, held.link_count = held.patterns[: since[5]], 0, 0
     held.laid = held.looked = 0
     held.homes[since[0] :] = 0
@@ -91,7 +102,7 @@ def undo(held: Held, since: Marks) -> None:
 
 def _unpacked(delta: bytes) -> list[Column]:
     types = [*NAME_TYPES, *_types(PROFILE, PROFILE_COLUMNS), *RUN_TYPES, *_types(PATTERN, PATTERN_COLUMNS)]
-    return unpack(delta, types, MORE_TYPES)
+    return unpack(delta, types, [*MORE_TYPES, *SAID_TYPES])
 
 
 def _sorted(held: Runs, first: int) -> list[Column]:

@@ -29,6 +29,7 @@ from streams.arrivals import (
     named,
     read,
 )
+from streams.assessing import Told, assess
 from streams.base import Outcome, Records
 from streams.duplicates import flag
 from streams.held import Held
@@ -65,7 +66,8 @@ class Merge:
         batch, marks = read(records), held_bytes.marks(state)
         try:
             news = _meet(state, batch)
-            outputs = share(news, self._secrets) + quarantined(records, batch.refused, batch.reasons)
+            told = assess(state.assessed, batch, records.partition, self._secrets)
+            outputs = share(news, self._secrets) + told.outputs + quarantined(records, batch.refused, batch.reasons)
             delta = held_bytes.changes(state, marks, news.gone, news.ended.numbers)
         except BaseException:
             held_bytes.undo(state, marks)
@@ -73,7 +75,7 @@ class Merge:
         for numbers, kind in ((news.gone, GONE), (news.ended.numbers, ENDED)):
             if len(numbers):
                 blot(state, numbers, kind)
-        return state, Outcome(outputs, _counts(records, batch, news), delta)
+        return state, Outcome(outputs, _counts(records, batch, news, told), delta)
 
     def refuse(self, state: Held, records: Records, error: Exception) -> tuple[Held, Outcome]:  # noqa: ARG002
         """Send records on which `step` fails to quarantine, with the reason `stage.failed`."""
@@ -138,11 +140,12 @@ def _sum(batch: Batch, name: str) -> int:
     return sum(columns.n for _, columns in batch.columns[name])
 
 
-def _counts(records: Records, batch: Batch, news: News) -> dict[str, int]:
+def _counts(records: Records, batch: Batch, news: News, told: Told) -> dict[str, int]:
     """Count the records by what became of them; `outside` is an area that no region has any more.
 
     `withdrawn` are incidents, versions and referrals taken out, `ended` those that are no longer current, `elsewhere` those to be
-    taken out or ended that this lane does not hold, or no longer; `tombstones` have no value.
+    taken out or ended that this lane does not hold, or no longer; `late` are assessments of what was withdrawn before;
+    `tombstones` have no value.
     """
     homeless = np.logical_not(news.homes.any(axis=1))
     outside = sum(int(homeless[each.areas[each.rows]].sum()) for each in (*news.incidents, *news.patterns))
@@ -151,12 +154,16 @@ def _counts(records: Records, batch: Batch, news: News) -> dict[str, int]:
         _new(each, homeless) for each in (*further, news.incidents, news.patterns)
     )
     letting_go = _sum(batch, WITHDRAWALS) + _sum(batch, ENDINGS)
-    known = incidents + patterns + outside + letting_go + len(batch.refused) + batch.tombstones
+    known = (
+        incidents + patterns + outside + letting_go + len(batch.refused) + batch.tombstones + told.shared + told.late
+    )
     counts = {
         "incidents": incidents - revisions - referrals,
         "revisions": revisions,
         "referrals": referrals,
         "patterns": patterns,
+        "assessments": told.shared,
+        "late": told.late,
         "outside": outside,
         "withdrawn": len(news.gone),
         "ended": len(news.ended.numbers),

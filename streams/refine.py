@@ -19,10 +19,11 @@ from schemas.keyring import Keyring
 from streams import dedupe, envelopes, handovers, refined
 from streams.accepted import TOPIC as ACCEPTED
 from streams.accepted import incident_output, pattern_output
+from streams.assessments import assessment_output, assessments
 from streams.base import Outcome, Output, Records
 from streams.bodies import Judged, Opener, incidents, patterns, sealed
 from streams.dedupe import FAR, FORKED, NEW, REPEATED, Hashes, Verdicts
-from streams.envelopes import FOLLOWING, HANDOVER, INCIDENT, PATTERN, WITHDRAWAL, Envelopes
+from streams.envelopes import ASSESSMENTS, FOLLOWING, HANDOVER, INCIDENT, PATTERN, WITHDRAWAL, Envelopes
 from streams.names import Longs
 from streams.quarantine import TOPIC as QUARANTINE
 from streams.quarantine import failed, quarantined
@@ -104,12 +105,14 @@ class Refine:
             past = _past(state, found, new, states, since)
             revised = revise(waited, now, new, keyring, self._opened, past)
         observed = patterns(found, good[found.kind[good] == PATTERN])
+        said = assessments(found, good[np.isin(found.kind[good], ASSESSMENTS)])
         consents = good[found.kind[good] == WITHDRAWAL]
         taken_back = named(found, consents)
         handed = good[found.kind[good] == HANDOVER]
         handovers.check(found, handed)
         outputs = [incident_output(found, each, self._node, self._partitions) for each in accepted]
         outputs += [pattern_output(found, each, self._node, self._partitions) for each in observed]
+        outputs += [assessment_output(found, each, self._node) for each in said]
         outputs += revised_output(revised, self._node, self._partitions)
         outputs += withdrawn_output(found, taken_back, self._node, self._partitions)
         for sent in filter(None, (waited, now)):
@@ -121,7 +124,7 @@ class Refine:
             if one.event.sent is now and one.event.offset not in revised.waiting
         ]
         counts = {
-            "accepted": sum(len(each.rows) for each in (*accepted, *observed)) + came.count(True),
+            "accepted": sum(len(each.rows) for each in (*accepted, *observed, *said)) + came.count(True),
             "revised": came.count(False),
             "waiting": len(revised.waiting),
             "repeated": int((verdicts == REPEATED).sum()),

@@ -17,7 +17,10 @@ AREA_BITS, NODE_BITS = (1 << runs.AREA) - 1, (runs.NODES - 1) << runs.NODE
 
 
 def shed(held: Held) -> Held:
-    """Return a lane without incidents that are GONE; the areas, parties, nodes and profiles are those that others have."""
+    """Return a lane without incidents that are GONE; the areas, parties, nodes and profiles are those that others have.
+
+    So are assessments; of what was withdrawn the ids that regions had stay, or what comes later would be told on.
+    """
     runs.compact(held.incidents)
     some, count = held.incidents, held.incidents.count
     kept = held.profiles.rows["category"][some.codes[:count]] != GONE
@@ -26,7 +29,7 @@ def shed(held: Held) -> Held:
     numbers, codes = np.unique(codes, return_inverse=True)
     rows = held.profiles.rows[numbers]
 
-    left = Held()
+    left = Held(assessed=held.assessed.shed())
     areas = _renumber(held.areas, left.areas, [keys >> runs.AREA, patterns["area"]])
     parties = _renumber(held.parties, left.parties, [rows["party"], patterns["party"]])
     nodes = _renumber(held.nodes, left.nodes, [keys >> runs.NODE & (runs.NODES - 1)])

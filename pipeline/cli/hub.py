@@ -71,6 +71,8 @@ def _show(page: dict[str, Any], *, explain: bool) -> None:
     console.print(_regions(page["regions"]))
     if any(region["referrals"] for region in page["regions"]):
         console.print(_referrals(page["regions"]))
+    if any(region["assessed"] for region in page["regions"]):
+        console.print(_assessed(page["regions"]))
     for region in page["regions"]:
         if region["counts"]:
             console.print(counts(region))
@@ -157,6 +159,18 @@ def _referrals(regions: list[dict[str, Any]]) -> Any:
     for region in regions:
         for service, number in region["referrals"].items():
             table.add_row(region["region"], service, _few(number))
+    return table
+
+
+def _assessed(regions: list[dict[str, Any]]) -> Any:
+    """Return the table of incidents that other nodes have assessed, each in one column; unverified and verified apart."""
+    columns = ("corroborated", "disputed", "corroborated_and_disputed")
+    names = ("corroborated only", "disputed only", "both")
+    table = _table("Incidents assessed by other nodes", "region", "state", *names)
+    for region in regions:
+        for state, numbers in region["assessed"].items():
+            shown = "verified" if state == "verified" else "unverified"
+            table.add_row(region["region"], shown, *(_few(numbers[name]) for name in columns))
     return table
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.assessments import corroborate, dispute, take_back
 from pipeline.cli.handover import handover
 from pipeline.cli.options import DATA, JSON, NODE, agreed
 from pipeline.cli.referrals import refer
@@ -38,10 +39,10 @@ class Part(click.ParamType):
 
 @click.group()
 def node() -> None:
-    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, case, status, sync, fates, renew, handover."""
+    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, corroborate, dispute, take-back, case, status, sync, fates, renew, handover."""
 
 
-for command in (amend, verify, grant, refer, retract, case, fates, renew, handover):
+for command in (amend, verify, grant, refer, retract, corroborate, dispute, take_back, case, fates, renew, handover):
     node.add_command(command)
 
 

@@ -73,6 +73,8 @@ def _lines(story: dict[str, Any]) -> Iterator[str]:
 
 
 def _standing(hub: dict[str, Any]) -> str:
+    if "verdict" in hub:
+        return f"{hub['verdict'].replace('_', ' ')}: incident {hub['incident']}"
     what = f"about referral {hub['referral']} of" if "referral" in hub else "a version of"
     of = f"{what} {hub['incident']}, " if "incident" in hub else ""
     if "closed" in hub:

@@ -10,7 +10,7 @@ from schemas.errors import Stops
 from schemas.nodekeys import EPOCH
 from sinks.decoding import Damaged, Part, decoded
 from sinks.tables import REMOVAL
-from streams.arrivals import ENDINGS, INCIDENTS, PATTERNS, REFERRALS, REVISIONS, WITHDRAWALS, ids_of
+from streams.arrivals import ASSESSMENTS, ENDINGS, INCIDENTS, PATTERNS, REFERRALS, REVISIONS, WITHDRAWALS, ids_of
 from streams.base import Records
 from streams.client import Broker
 from streams.topiclog import follow
@@ -18,11 +18,11 @@ from streams.topiclog import follow
 ACCEPTED: Mapping[str, tuple[str, ...]] = {
     INCIDENTS: ("event_id",),
     **dict.fromkeys((REVISIONS, REFERRALS), ("event_id", "incident_id")),
-    **dict.fromkeys((PATTERNS, ENDINGS, WITHDRAWALS), ()),
+    **dict.fromkeys((PATTERNS, ENDINGS, WITHDRAWALS, ASSESSMENTS), ()),
 }
 HUB: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("IncidentShared", "RevisionShared", "ReferralShared"), ("incident_id",)),
-    **dict.fromkeys(("VersionClosed", "PatternLinked", REMOVAL), ("incident_id",)),
+    **dict.fromkeys(("AssessmentShared", "VersionClosed", "PatternLinked", REMOVAL), ("incident_id",)),
     "ProbableDuplicate": ("first_id", "second_id"),
     "PatternShared": (),
 }

@@ -21,7 +21,7 @@ from streams import dedupe, envelopes
 from streams.base import Records
 from streams.completeness import listed
 from streams.dedupe import Hashes, Longs
-from streams.envelopes import FOLLOWING, INCIDENT, PATTERN, WITHDRAWAL
+from streams.envelopes import ASSESSMENTS, FOLLOWING, INCIDENT, PATTERN, WITHDRAWAL
 from streams.names import Octets
 from streams.refined import REF_BYTES, Refined
 from streams.revisions import lacking
@@ -33,9 +33,12 @@ EMPTY = 1_000  # so many pages of which nothing has come are told
 FOREIGN = "envelope.other_node"
 FAILED = ("stage.failed",)  # nothing was read of it; it may have come again
 FAR = ("envelope.sequence",)  # out of reach when it came; it may have come again
-WORDS = {INCIDENT: "report", PATTERN: "pattern", WITHDRAWAL: "withdrawal"} | dict(
-    zip(FOLLOWING, ("amendment", "verification", "retraction", "consent", "referral", "follow_up"), strict=True)
-)
+WORDS = {INCIDENT: "report", PATTERN: "pattern", WITHDRAWAL: "withdrawal"} | {
+    **dict(
+        zip(FOLLOWING, ("amendment", "verification", "retraction", "consent", "referral", "follow_up"), strict=True)
+    ),
+    **dict(zip(ASSESSMENTS, ("corroboration", "dispute", "taking_back"), strict=True)),
+}
 OF_A_CASE = (INCIDENT, *FOLLOWING)
 Digests = NDArray[np.uint64]
 

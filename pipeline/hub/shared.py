@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Unreadable(Stops):
 class Shared:
     """The stream so far: what was shared, closed and removed, links by incident's version, and pairs of probable duplicates.
 
-    `incident_of` has the incident of each further version.
+    `incident_of` has the incident of each further version; an assessment stands here as one.
     """
 
     shared: set[Version] = field(default_factory=set)
@@ -90,8 +91,8 @@ def _pattern(shared: Shared, columns: Columns) -> None:
     shared.shared.update(one + FIRST for one in _ids(columns, "pattern_id"))
 
 
-def _revision(shared: Shared, columns: Columns) -> None:
-    for version in _versions(columns, "incident_id", "version_id"):
+def _revision(shared: Shared, columns: Columns, name: str = "version_id") -> None:
+    for version in _versions(columns, "incident_id", name):
         shared.shared.add(version)
         shared.incident_of[version[ID:]] = version[:ID]
 
@@ -118,6 +119,7 @@ _TAKEN: dict[str, Callable[[Shared, Columns], None]] = {
     "PatternShared": _pattern,
     "RevisionShared": _revision,
     "ReferralShared": _revision,
+    "AssessmentShared": partial(_revision, name="assessment_id"),
     "VersionClosed": _closure,
     "IncidentRemoved": _removal,
     "PatternLinked": _link,

@@ -1,6 +1,6 @@
 """What a hub knows, on one page: is it complete, what became of the records, what the tables hold.
 
-No number of incidents or referrals below the threshold is in it: the table of counts is rolled up until it is safe, and a total
+No number of incidents, assessed ones too, or referrals below the threshold is in it: the table of counts is rolled up until it is safe, and a total
 below the threshold is given as None, to be shown as "fewer than 5". Verified and unverified stand apart.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.hub.asof import counts
+from pipeline.hub.assessed import assessed
 from pipeline.hub.completeness import NodeCompleteness, fold
 from pipeline.hub.crossing import crossings
 from pipeline.hub.reading import table
@@ -78,6 +79,7 @@ def region_page(store: Store, region: str, scale: Scale, day: date) -> dict[str,
             service: safe_count(n)
             for service, n in frames["referrals"].filter("consented").group_by("service").len().sort("service").rows()
         },
+        "assessed": assessed(incidents, frames["assessments"]),
         "patterns": len(frames["patterns"]),
         "links": safe_count(len(frames["links"])),
         "linked_incidents": safe_count(frames["links"]["incident_id"].n_unique()),

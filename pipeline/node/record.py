@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,8 +16,9 @@ from pipeline.node.keys import Case
 from pipeline.node.known import FUTURE
 from pipeline.node.node import Node, load
 from schemas import seal
+from schemas.assessments import VERDICTS
 from schemas.errors import BadInput
-from schemas.released import Release, latest
+from schemas.released import Release, latest, releases
 from schemas.rows import write
 from schemas.wire import single_object
 
@@ -24,6 +26,7 @@ GROUP = 500
 ABOUT_NO_CASE = frozenset({
     *("PatternObserved", "IndicatorObserved", "AccessRestricted", "NodePresence"),
     *("CommitmentMade", "CommitmentReviewed", "NodeHandedOver"),
+    *VERDICTS,
 })  # fmt: skip
 
 
@@ -172,8 +175,8 @@ class Recorder:
             "body_schema": release.fingerprint,
             "body": body,
         }
-        framed = single_object(latest("Envelope"), write(latest("Envelope"), envelope))
-        self._entries.append(Entry(sequence, digest, framed))
+        around = _envelope(release.name)
+        self._entries.append(Entry(sequence, digest, single_object(around, write(around, envelope))))
         if len(self._entries) >= GROUP:
             self.flush()
 
@@ -183,3 +186,15 @@ class Recorder:
         self._entries, self._keys = [], []
         if entries:
             self.journal.append(entries, records)
+
+
+@cache
+def _envelope(kind: str) -> Release:
+    """Return the first release of the envelope that names a kind: a hub of then reads it."""
+    known = (release for release in releases() if release.name == "Envelope")
+    return next(release for release in known if kind in _kinds(release))
+
+
+def _kinds(release: Release) -> tuple[str, ...]:
+    [kind] = (field["type"] for field in release.schema["fields"] if field["name"] == "kind")
+    return tuple(kind["symbols"])

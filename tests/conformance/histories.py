@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from tests.conformance.hub_events import (
     DAY,
+    assessment,
     closure,
     duplicate,
     incident,
@@ -42,7 +43,8 @@ class History:
     def __init__(self, seed, size=40):
         self.chance = random.Random(seed)
         self.log, self.offset, self.today, self.versions = {}, 0, 700, 1000
-        self.tables = {name: {} for name in ("versions", "incidents", "referrals", "patterns", "duplicates", "links")}
+        names = ("versions", "incidents", "referrals", "assessments", "patterns", "duplicates", "links")
+        self.tables = {name: {} for name in names}
         self.shown, self.conflicts, self.waiting, self.told, self.referred = {}, {}, {}, [], {}
         while self.offset < size:
             self.step()
@@ -67,7 +69,15 @@ class History:
         if not free or self.chance.random() < 0.25:
             self.shares(len(self.shown))
         else:
-            actions = [self.amends, self.amends, self.refers, self.conflicts_with, self.retracts, self.removes]
+            actions = [
+                self.amends,
+                self.amends,
+                self.refers,
+                self.assesses,
+                self.conflicts_with,
+                self.retracts,
+                self.removes,
+            ]
             self.chance.choice(actions)(self.chance.choice(free))
 
     def shares(self, number):
@@ -142,6 +152,15 @@ class History:
         self.chance.shuffle(self.waiting[number])
         self.referred[number] = made, self.versions
 
+    def assesses(self, number):
+        """Another node says what it thinks of an incident, also of one that is retracted."""
+        if hexed(number) not in {key[0] for name in ("incidents", "versions") for key in self.tables[name]}:
+            return
+        self.versions += 1
+        key, verdict = (hexed(number), hexed(self.versions)), self.chance.choice(("corroborated", "disputed"))
+        event = assessment(number, self.versions, verdict, self.versions)
+        self.put(event, lambda: self.tables["assessments"].update({key: {"verdict": verdict}}))
+
     def conflicts_with(self, number):
         if self.shown[number] == "none":
             return
@@ -210,12 +229,13 @@ def keyed(records):
         "versions": ("incident_id", "version_id"),
         "incidents": ("incident_id", "version_id"),
         "referrals": ("incident_id", "version_id", "referral_id"),
+        "assessments": ("incident_id", "assessment_id"),
         "patterns": ("pattern_id",),
         "duplicates": ("first_id", "first_version", "second_id", "second_version"),
         "links": ("incident_id", "version_id", "pattern_id"),
     }
     shown = {"incidents": ["women", "recorded_on", "sharing_scope", "change"]}
-    shown["referrals"] = ["outcome"]
+    shown["referrals"], shown["assessments"] = ["outcome"], ["verdict"]
     shown["versions"] = [*shown["incidents"], "ended_on", "ending", "conflict"]
     found = {}
     for name, rows in records.items():

@@ -93,6 +93,23 @@ def referral(number, version, referral=None, outcome="pending"):
     return framed("ReferralShared", row)
 
 
+def assessment(number, name, verdict="corroborated", count=1, node="UNMISS"):
+    """What a node says of incident `number`; the id of the assessment is the number `name`, `count` the node's own."""
+    row = {
+        "incident_id": octets(number),
+        "assessment_id": octets(name),
+        "node": node,
+        "number": count,
+        "verdict": verdict,
+        "source": "unspecified" if verdict == "taken_back" else "primary",
+        "reliability": "B",
+        "credibility": 2,
+        "grounds": "place" if verdict == "disputed" else "unspecified",
+        "assessed_in": DAY,
+    }
+    return framed("AssessmentShared", row)
+
+
 def pattern(number):
     facts = {
         "period_start": DAY,
@@ -170,6 +187,10 @@ def conflict(number):
     return revision(number, number + 1_000_000, current=False)
 
 
+def assessed(number):
+    return assessment(number, number + 3_000_000)
+
+
 KINDS = {
     "incidents": incident,
     "patterns": pattern,
@@ -177,6 +198,7 @@ KINDS = {
     "duplicates": duplicate,
     "versions": conflict,
     "referrals": referred,
+    "assessments": assessed,
 }
 
 

@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 
 from schemas.errors import LedgerGap, Retries, Stops
 from tests.conformance.histories import History, day, hexed, keyed
-from tests.conformance.hub_events import KINDS, batch, closure, duplicate, incident, link, referral, removal, revision
+from tests.conformance.hub_events import (
+    KINDS,
+    assessment,
+    batch,
+    closure,
+    duplicate,
+    incident,
+    link,
+    referral,
+    removal,
+    revision,
+)
 
 MIXED = ("incidents", "incidents", "patterns", "links", "incidents", "duplicates", None)
 
@@ -147,6 +158,7 @@ class TablesCase:
         assert found == {
             "versions": 0,
             "referrals": 0,
+            "assessments": 0,
             **(expected(40) - Counter({"incidents": 2, "links": 1, "duplicates": 2})),
         }
 
@@ -204,6 +216,23 @@ class TablesCase:
         assert (row["outcome"], row["service"], row["consented"]) == ("service_received", "medical", True)
         assert [row["incident_id"] for row in found["incidents"]] == [hexed(1)]
         assert not found["versions"]
+
+    @pytest.mark.parametrize("cuts", [[9], [3, 6, 9], range(1, 10)])
+    def test_an_assessment_is_a_row_whatever_becomes_of_versions_and_goes_with_its_incident(self, cuts):
+        place = self.new_place()
+        told = [assessment(1, 301), incident(1), incident(2), assessment(2, 302), revision(1, 101), closure(1)]
+        told += [assessment(1, 303, "disputed", 2), removal(2), assessment(9, 304)]
+        self.run(place, dict(enumerate(told)), cuts)
+        found = self.records(place)
+        said = {
+            (row["incident_id"], row["assessment_id"], row["verdict"], row["number"]) for row in found["assessments"]
+        }
+        assert said == {
+            (hexed(1), hexed(301), "corroborated", 1),
+            (hexed(1), hexed(303), "disputed", 2),
+            (hexed(9), hexed(304), "corroborated", 1),
+        }
+        assert [row["incident_id"] for row in found["incidents"]] == [hexed(1)]
 
     @pytest.mark.parametrize(("seed", "size"), [(1, 1), (2, 3), (3, 7)])
     def test_a_sink_that_stays_open_goes_on_as_new_ones_do(self, seed, size):

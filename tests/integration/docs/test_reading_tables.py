@@ -18,7 +18,7 @@ from schemas import rows, wire
 from schemas.confidence import CREDIBILITY, RELIABILITY, default
 from sinks.store import Store
 from sinks.writer import DeltaSink
-from tests.conformance.hub_events import DAY, batch, closure, incident, link, pattern, removal, revision
+from tests.conformance.hub_events import DAY, assessment, batch, closure, incident, link, pattern, removal, revision
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 PAGE = Path(__file__).parents[3] / "docs" / "reading-tables.md"
@@ -72,6 +72,17 @@ HISTORY = [
     incident(8, verification="report_pending_verification"),
     removal(8),
     revision(3, 103, current=False, recorded=840, verification="verified"),
+    assessment(0, 200),
+    assessment(0, 201, "disputed", node="UNMIL"),
+    assessment(1, 202, "disputed"),
+    assessment(1, 203, "corroborated", 2),
+    assessment(3, 204),
+    assessment(3, 205, "taken_back", 2),
+    assessment(4, 206),
+    assessment(4, 207, node="UNMIL"),
+    assessment(5, 208, node="MONUSCO"),
+    assessment(2, 209),
+    assessment(99, 210),
 ]
 UNVERIFIED, VERIFIED = "report_pending_verification", "verified"
 STOOD = {
@@ -104,6 +115,12 @@ def test_a_tool_says_what_stood_on_a_day(cluster, revised, tmp_path, tool, day):
     asked = DAY + timedelta(days=day)
     program = program.replace("date(2024, 3, 25)", f"date({asked.year}, {asked.month}, {asked.day})")
     assert run(cluster, revised, program, tmp_path) == f"{STOOD[day]}\n"
+
+
+@pytest.mark.parametrize("tool", ["DuckDB", "Polars"])
+def test_a_tool_counts_what_other_nodes_said_last_of_current_incidents(cluster, revised, tmp_path, tool):
+    expected = [(UNVERIFIED, "corroborated", 1), (VERIFIED, "corroborated", 2), (VERIFIED, "disputed", 1)]
+    assert run(cluster, revised, PROGRAMS[f"Assessed by other nodes, with {tool}"], tmp_path) == f"{expected}\n"
 
 
 @pytest.mark.parametrize("tool", ["DuckDB", "Polars", "pandas", "pyarrow"])

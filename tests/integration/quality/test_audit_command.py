@@ -72,7 +72,7 @@ def test_a_region_with_an_empty_and_a_missing_table(data, tocsin):
     told = json.loads(done.stdout)
     assert told["passed"] is False
     states = {each["table"].rpartition("/")[2]: each["status"] for each in told["tables"]}
-    passed = dict.fromkeys(("patterns", "incidents", "versions", "referrals"), "passed")
+    passed = dict.fromkeys(("patterns", "incidents", "versions", "referrals", "assessments"), "passed")
     assert states == {"links": "empty", "duplicates": "missing", **passed}
     assert tocsin(data, "sahel", "--json", "--allow-empty").returncode == 0
 

@@ -64,7 +64,7 @@ def assert_exact(store, topic):
         ]
         assert max(Counter(names).values(), default=1) == 1
         assert all(Range.of(name) for name in names)
-    assert found == {"versions": 0, "referrals": 0, **expected(SIZE)}
+    assert found == {"versions": 0, "referrals": 0, "assessments": 0, **expected(SIZE)}
 
 
 # One fault is met by the clients themselves; eight outlast their repeats and come up to us.

@@ -63,4 +63,4 @@ def test_killed_twice_and_exact(store):
         frame = pl.scan_delta(store.uri(path), storage_options=store.delta_options()).collect()
         assert frame.select(shape.order).is_unique().all()
         found[shape.name] = frame.height
-    assert found == {"versions": 0, "referrals": 0, **expected(SIZE)}
+    assert found == {"versions": 0, "referrals": 0, "assessments": 0, **expected(SIZE)}

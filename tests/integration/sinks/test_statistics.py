@@ -12,7 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 from sinks.delta import dataset
 from sinks.tables import of_topic
 from sinks.writer import DeltaSink
-from tests.conformance.hub_events import batch, closure, referral, revision
+from tests.conformance.hub_events import assessment, batch, closure, referral, revision
 from tests.conformance.sink import log_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -27,7 +27,12 @@ def topic(store):
 def new_topic(store):
     name = f"hub.s{uuid4().hex[:8]}"
     sink = DeltaSink(store, name, 0)
-    log = log_of(40) | {39: referral(2, 202), 40: closure(0), 41: revision(1, 101, current=False, change="verified")}
+    log = log_of(40) | {
+        38: assessment(2, 302),
+        39: referral(2, 202),
+        40: closure(0),
+        41: revision(1, 101, current=False, change="verified"),
+    }
     for end in (15, 40, 42):
         sink.write(batch(name, log, sink.position(), end))
     for path in of_topic(name):
@@ -72,6 +77,7 @@ def test_the_log_says_no_value_of_a_row(store, topic):
             "pattern_id",
             "first_id",
             "referral_id",
+            "assessment_id",
             "version_id",
             "area",
             "admin1",

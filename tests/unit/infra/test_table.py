@@ -50,7 +50,7 @@ def test_keys_are_compacted_so_that_a_tombstone_forgets_within_seconds():
 
 
 def test_both_sides_of_the_join_are_in_one_log():
-    both = ("IncidentAccepted", "RevisionAccepted", "ReferralAccepted", "PatternAccepted")
+    both = ("IncidentAccepted", "RevisionAccepted", "ReferralAccepted", "AssessmentAccepted", "PatternAccepted")
     assert families()["accepted"].events == (*both, "VersionEnded", "IncidentWithdrawn")
 
 

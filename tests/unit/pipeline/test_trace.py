@@ -5,7 +5,17 @@ from pipeline.cli import show
 from pipeline.log import Entry
 from schemas import seal
 from streams import ledger
-from tests.conformance.hub_events import closure, duplicate, incident, link, octets, referral, removal, revision
+from tests.conformance.hub_events import (
+    assessment,
+    closure,
+    duplicate,
+    incident,
+    link,
+    octets,
+    referral,
+    removal,
+    revision,
+)
 
 TOPIC, SECRET, EVENT = "hub.sahel", b"s" * 32, bytes(range(16))
 
@@ -44,6 +54,14 @@ def test_what_was_said_of_a_referral_is_told_until_it_is_followed_up(monkeypatch
         True,
     )
     assert "removed" in hub(monkeypatch, *told, removal(7), files=filed)
+
+
+def test_an_assessment_is_told_with_its_verdict_until_its_incident_is_removed(monkeypatch):
+    told = [incident(7), assessment(7, 1, "disputed"), assessment(7, 2)]
+    found = hub(monkeypatch, *told)
+    assert (found["incident"], found["verdict"], found["offset"]) == (octets(7).hex(), "disputed", 1)
+    assert show._standing(found) == f"disputed: incident {octets(7).hex()}"
+    assert "removed" in hub(monkeypatch, *told, removal(7))
 
 
 def test_an_event_of_another_region_has_no_story_here(monkeypatch):

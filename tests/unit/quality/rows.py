@@ -148,6 +148,8 @@ def tables(incidents=20, patterns=5):
     pair |= {"first_version": None, "second_version": None}
     bad = {"node": "MONUSCO", "topic": "raw.MONUSCO", "partition": 0, "event_id": None, "sequence": None, "kind": None}
     referral = {**shared, "service": "medical", "referred_in": RECORDED, "outcome": "pending", "followed_up_in": None}
+    said = {"node": "UNMISS", "number": 1, "verdict": "disputed", "source": "primary", "reliability": "B"}
+    said |= {"credibility": 2, "grounds": "place", "assessed_in": RECORDED}
     more = dict.fromkeys(("incident_id", "pattern_id", "node", "area", "ending", *FIRST), pl.String)
     more |= {"verified_on": pl.Date, "late_verification": pl.Boolean, "conflict": pl.Boolean}
     return {
@@ -159,6 +161,9 @@ def tables(incidents=20, patterns=5):
                 for each in ids[:6]
             ],
             schema_overrides={"followed_up_in": pl.Date},
+        ),
+        "hub/sahel/assessments": pl.DataFrame(
+            [said | {"incident_id": each, "assessment_id": f"{2000 + i:032x}"} for i, each in enumerate(ids[:6])]
         ),
         "hub/sahel/patterns": pl.DataFrame(seen, schema={name: more.get(name) or dtype(name) for name in seen[0]}),
         "hub/sahel/links": pl.DataFrame(

@@ -56,6 +56,13 @@ BROKEN = {
         ({"service": None}, "table.service_missing"),
         ({"referral_id": f"{5:032x}", "version_id": f"{5:032x}"}, "table.key_repeated"),
     ],
+    "hub/sahel/assessments": [
+        ({"grounds": "unspecified"}, "assessments.grounds_do_not_fit"),
+        ({"source": "unspecified"}, "assessments.source_does_not_fit"),
+        ({"number": 0}, "assessments.number_below_one"),
+        ({"credibility": 7}, "assessments.credibility_out_of_range"),
+        ({"assessment_id": f"{2005:032x}"}, "table.key_repeated"),
+    ],
     "hub/sahel/links": [
         ({"incident_id": "f" * 32}, "links.incident_unknown"),
         ({"pattern_id": "f" * 32}, "links.pattern_unknown"),
@@ -111,8 +118,8 @@ def test_a_table_without_rows_fails_unless_allowed(status):
     assert audit.passed(checked, allow_empty=True)
 
 
-@pytest.mark.parametrize("kind", ["versions", "referrals"])
-def test_a_table_may_be_empty_as_long_as_nothing_was_amended_and_nobody_referred(kind):
+@pytest.mark.parametrize("kind", ["versions", "referrals", "assessments"])
+def test_a_table_may_be_empty_as_long_as_nothing_was_amended_or_assessed_and_nobody_referred(kind):
     whole = tables()
     for standing in (whole[f"hub/sahel/{kind}"].clear(), None):
         assert audit.passed(audit.audit(whole | {f"hub/sahel/{kind}": standing}))
@@ -197,7 +204,7 @@ def test_the_line_of_json():
 
 
 @pytest.mark.parametrize(("rows", "shown"), [(0, 0), (1, None), (4, None), (5, 5)])
-@pytest.mark.parametrize("kind", ["incidents", "versions", "referrals", "links", "duplicates"])
+@pytest.mark.parametrize("kind", ["incidents", "versions", "referrals", "assessments", "links", "duplicates"])
 def test_no_number_of_rows_tells_of_fewer_than_five_incidents(kind, rows, shown):
     each = Checked(f"hub/sahel/{kind}", rows, 1, "passed")
     assert shown_rows(each) == shown

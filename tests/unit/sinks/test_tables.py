@@ -86,7 +86,7 @@ def test_what_only_a_further_version_has_stands_at_the_end_and_may_be_null(name)
 
 def test_a_table_names_the_version_of_each_incident_that_it_names():
     for name in ALL:
-        assert len(table(name).versions) == len(table(name).naming)
+        assert len(table(name).versions) == (0 if name == "assessments" else len(table(name).naming))
     assert [name for name in ALL if table(name).ends] == ["versions"]
 
 

@@ -131,7 +131,15 @@ def test_a_batch_without_revisions_costs_no_commit_and_no_look_at_versions(store
     sink = DeltaSink(store, topic, 0)
     monkeypatch.setattr("sinks.voids.rest", None)
     written = sink.write(batch(topic, log := sink_log(), 0, len(log)))
-    assert written.rows == {"versions": 0, "incidents": 3, "referrals": 0, "patterns": 0, "duplicates": 1, "links": 2}
+    assert written.rows == {
+        "versions": 0,
+        "incidents": 3,
+        "referrals": 0,
+        "assessments": 0,
+        "patterns": 0,
+        "duplicates": 1,
+        "links": 2,
+    }
     assert written.commits == 3
 
 

@@ -190,6 +190,35 @@ def follow_up(sequence, number, made, replaced=None, outcome="service_received",
     return referral(sequence, number, facts=facts, contract="ReferralFollowedUp", **{**named, **more})
 
 
+ASSESSMENT = {
+    "region": "sahel",
+    "incident_id": bytes(range(16)),
+    "number": 1,
+    "source": "primary",
+    "reliability": "B",
+    "credibility": 2,
+    "grounds": "unspecified",
+    "assessed_on": date(2021, 4, 7),
+}
+
+
+def corroboration(sequence, facts=None, contract="IncidentCorroborated", **more):
+    """Return an IncidentCorroborated, or another assessment, of an incident that another node reported."""
+    values = {"recorded_at": RECORDED, "assessment": {**ASSESSMENT, **(facts or {})}}
+    return envelope(contract, sequence, rows.write(latest(contract), values), **more)
+
+
+def dispute(sequence, facts=None, **more):
+    """Return an IncidentDisputed; see `corroboration`."""
+    return corroboration(sequence, {"grounds": "place", **(facts or {})}, "IncidentDisputed", **more)
+
+
+def taking_back(sequence, facts=None, **more):
+    """Return an AssessmentTakenBack; see `corroboration`."""
+    nothing = {"source": "unspecified", "reliability": "F", "credibility": 6}
+    return corroboration(sequence, {**nothing, **(facts or {})}, "AssessmentTakenBack", **more)
+
+
 def retraction(sequence, number, replaced, reason="error", **more):
     """Return an IncidentRetracted of case `number`; see `revision`."""
     return revision("IncidentRetracted", sequence, number, replaced, reason=reason, **more)

@@ -17,7 +17,7 @@ from schemas.wire import confluent, unframe
 from streams.merge import Merge
 from tests.unit.pipeline.hub.fated import YEAR, Event, Maker, Model
 from tests.unit.streams.accepted import SECRETS, records
-from tests.unit.streams.raw import INCIDENT, NODE, identity, incident, pattern
+from tests.unit.streams.raw import INCIDENT, NODE, corroboration, dispute, identity, incident, pattern, taking_back
 from tests.unit.streams.test_refine import STAGE, step
 
 
@@ -89,6 +89,17 @@ def test_each_number_has_the_fate_that_the_model_gives_it(seed):
     assert [(each.fate, each.kind, each.details, each.forked) for each in told] == [
         model.fate(number) for number in range(1, max(model.events) + 1)
     ]
+
+
+def test_an_assessment_has_its_fate_and_the_region_that_has_it():
+    log = [corroboration(1), dispute(2, {"number": 0}), taking_back(3), corroboration(3)]
+    refined, rng = Refined(log, 1), random.Random(1)
+    hubs = {code: (SECRETS[code], shared(values, rng)) for code, values in refined.hubs(rng).items()}
+    assert fates(refined.events, refined.state, refined.refused, hubs) == {
+        1: Fate("accepted", "corroboration", regions=(Region("sahel"),)),
+        2: Fate("refused", "dispute", ("assessment.number",)),
+        3: Fate("accepted", "taking_back", regions=(Region("sahel"),), forked=True),
+    }
 
 
 def test_a_page_can_tell_of_every_kind_of_event():

@@ -216,6 +216,51 @@ def test_a_referral_is_recorded_followed_up_and_told(tocsin, imported):
     assert "referred: shelter, declined" in said
 
 
+def test_another_nodes_incident_is_assessed_and_that_is_taken_back(tocsin, imported):
+    about = ("--incident", "ab" * 16, "--region", "sahel", "--on", "2026-03-31")
+    status, said = tocsin("corroborate", *about, "--source", "primary", "--reliability", "B", "--json")
+    assert (status, f"Event 4 corroborates incident {'ab' * 16} of sahel by a primary source.\n" in said) == (
+        0,
+        True,
+    ), said
+    assert "in place of" not in said
+    known = {"region": "sahel", "incident_id": "ab" * 16, "source": "primary", "reliability": "B", "credibility": 6}
+    known |= {"grounds": "unspecified", "assessed_on": "2026-03-31"}
+    assert line(said) == {
+        "node": "MONUSCO", "event": 4, "replaced": None, "verdict": "corroborated", "number": 1, **known,
+    }  # fmt: skip
+    status, said = tocsin("dispute", *about, "--source", "secondary", "--grounds", "date", "--json")
+    assert (status, "Event 5 disputes" in said, "by a secondary source, date.\n" in said) == (0, True, True), said
+    assert "It counts in place of event 4." in said
+    assert (line(said)["replaced"], line(said)["grounds"], line(said)["number"]) == (4, "date", 2)
+    status, said = tocsin("take-back", "--event", 5, "--json")
+    assert (status, f"Event 6 takes back what event 5 says of incident {'ab' * 16} of sahel.\n" in said) == (0, True), (
+        said
+    )
+    assert (line(said)["verdict"], line(said)["replaced"], line(said)["number"]) == ("taken_back", 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "words"),
+    [
+        (["corroborate", "--source", "primary", "--region", "sahel", "--incident", "12"], 2, "32 hexadecimal digits"),
+        (
+            ["corroborate", "--source", "primary", "--region", "sahel", "--incident", "g" * 32],
+            2,
+            "32 hexadecimal digits",
+        ),
+        (["corroborate", "--region", "sahel", "--incident", "a" * 32], 2, "--source"),
+        (["corroborate", "--source", "primary", "--region", "atlantis", "--incident", "a" * 32], 65, "names no region"),
+        (["dispute", "--source", "primary", "--region", "sahel", "--incident", "a" * 32], 2, "--grounds"),
+        (["take-back", "--event", "1"], 65, "assesses no incident"),
+        (["take-back", "--event", "99"], 65, "assesses no incident"),
+    ],
+)
+def test_what_cannot_be_assessed_is_refused(tocsin, imported, args, status, words):
+    told = tocsin(*args)
+    assert (told[0], words in told[1]) == (status, True), told
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

@@ -1,0 +1,99 @@
+"""Assessments in merge: told on to the region that each names, and taken out with the incident that they are about.
+
+An incident is known here by the id that its region has, and by that alone: an assessment may come before it, and it may
+lie in another lane. So the lane that all assessments go to is told of every withdrawal and keeps the ids that a region
+could have of it: what was said before is taken out, what comes after is told to nobody.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from schemas.build import Part, Spans, encode, part
+from schemas.columns import Blob, Columns, compile  # noqa: A004
+from schemas.minting import mint_batch
+from schemas.released import latest
+from schemas.wire import confluent_prefix
+from streams.arrivals import ASSESSMENTS, WITHDRAWALS, Batch, ids_of
+from streams.assessed import Assessed
+from streams.assessments import PARTITION
+from streams.base import Output
+from streams.sharing import REMOVED, topic_of
+
+FACTS = ("number", "source", "reliability", "credibility", "grounds")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a batch tells the regions of assessments; how many it tells on, and how many are of what was withdrawn before."""
+
+    outputs: tuple[Output, ...]
+    shared: int
+    late: int
+
+
+def assess(held: Assessed, batch: Batch, partition: int, secrets: Mapping[str, bytes]) -> Told:
+    """Enter the assessments of a batch, and what it withdraws; `secrets` by region."""
+    outputs = tuple(_removals(held, batch, secrets)) if partition == PARTITION else ()
+    shared = late = 0
+    for _, columns in batch.columns[ASSESSMENTS]:
+        for region, rows in _new(held, columns).items():
+            told = [row for row, of in rows if of not in held.gone]
+            late += len(rows) - len(told)
+            shared += len(told)
+            if told:
+                outputs += (_shared(columns, region, secrets[region], told),)
+    return Told(outputs, shared, late)
+
+
+def _new(held: Assessed, columns: Columns) -> dict[str, list[tuple[int, bytes]]]:
+    """Enter those that are new; return their rows and incidents by region."""
+    found: dict[str, list[tuple[int, bytes]]] = {}
+    events, incidents, regions = (
+        columns.spans(name) for name in ("event_id", "assessment.incident_id", "assessment.region")
+    )
+    for row in range(columns.n):
+        event, incident = columns.octets(row, events), columns.octets(row, incidents)
+        if event not in held.of:
+            held.of[event] = incident
+            found.setdefault(columns.octets(row, regions).decode(), []).append((row, incident))
+    return found
+
+
+def _shared(columns: Columns, region: str, secret: bytes, chosen: list[int]) -> Output:
+    """Return an AssessmentShared for each of these rows, by minted id."""
+    rows = np.array(chosen)
+    minted = mint_batch(secret, ids_of(columns, "event_id")[rows])
+    order = np.lexsort(minted.T[::-1])
+    rows, keys = rows[order], Blob.of([one.tobytes() for one in minted[order]])
+    months = columns.ints("assessment.assessed_on")[rows].astype("datetime64[D]").astype("datetime64[M]")
+    values: dict[str, Part] = {
+        "incident_id": part(columns, "assessment.incident_id", rows),
+        "assessment_id": Spans.of(keys),
+        **{name: part(columns, name, rows) for name in ("node", "verdict")},
+        **{name: part(columns, f"assessment.{name}", rows) for name in FACTS},
+        "assessed_in": months.astype("datetime64[D]").astype(np.int64),
+    }
+    return _output(region, "AssessmentShared", keys, values)
+
+
+def _removals(held: Assessed, batch: Batch, secrets: Mapping[str, bytes]) -> Iterator[Output]:
+    """Enter what a batch withdraws; yield for each region the removal of what was assessed there."""
+    ids = [ids_of(columns, "event_id") for _, columns in batch.columns[WITHDRAWALS] if columns.n]
+    if not ids:
+        return
+    known = set(held.of.values())
+    for region, secret in secrets.items():
+        minted = dict.fromkeys(one.tobytes() for one in mint_batch(secret, np.concatenate(ids)))
+        new = [one for one in minted if one not in held.gone]
+        held.gone |= dict.fromkeys(new)
+        if removed := sorted(known.intersection(new)):
+            keys = Blob.of([one + REMOVED.tobytes() for one in removed])
+            yield _output(region, "IncidentRemoved", keys, {"incident_id": Spans.of(Blob.of(removed))})
+
+
+def _output(region: str, name: str, keys: Blob, values: Mapping[str, Part]) -> Output:
+    release = latest(name)
+    blob = encode(compile(release), len(keys), values, confluent_prefix(release))
+    return Output(topic_of(region), np.zeros(len(keys), np.int32), keys, blob)
