@@ -73,6 +73,7 @@ def test_commands_are_shown():
         "case",
         "withdraw",
         "renew",
+        "retention",
         "sync",
         "status",
         "fates",
