@@ -1,5 +1,5 @@
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from unittest import mock
@@ -196,10 +196,8 @@ def test_each_case_has_exactly_one_class_and_is_counted_once(tmp_path_factory, c
     reported(node, 2)
     reported(node, 2, **CONSENTED)
     for name, number in changes:
-        try:
+        with suppress(BadInput):  # what cannot be recorded leaves the case as it was
             OF_A_CASE[name](node, number)
-        except BadInput:
-            assert name  # what cannot be recorded leaves the case as it was
     receipts.write(node, Receipted(position=1, refused={(number, 3): "revision.step" for number in refused}))
     live = [case for case in casefiles.every(node, Reader(node.journal)) if not case.withdrawn]
     fitting = [[name for name, fits in FITS.items() if fits(case)] for case in live]
