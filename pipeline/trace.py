@@ -13,6 +13,7 @@ from schemas import seal
 from schemas.errors import BadInput, Quarantines
 from schemas.rows import read as read_row
 from schemas.wire import unframe
+from schemas.withdrawals import WITHDRAWN, cause
 
 Step = dict[str, Any]
 HUB = {
@@ -60,6 +61,7 @@ class Tracer:
             "node": {"code": envelope["node"], "sequence": envelope["sequence"], "kind": envelope["kind"]},
             "raw": [{"topic": e.topic, "partition": e.partition, "offset": e.offset} for e, _ in copies],
             "refine": self._batch("ledger.refine", first),
+            **self._withdrawn(first, envelope),
         }
         if "batch" not in story["refine"]:
             return {**story, "ends": "refine has not read it yet: is `tocsin worker refine` running?"}
@@ -70,6 +72,15 @@ class Tracer:
             row = self._row(entry, ACCEPTED)
             if row and row["event_id"] == event_id:
                 yield entry, row
+
+    def _withdrawn(self, raw: Entry, envelope: Step) -> Step:
+        """Return which event of its node has the case of an event forgotten, and why; nothing where none has."""
+        for entry in read(self.kafka, raw.topic) if envelope["case_ref"] else ():
+            row = self._row(entry, {"Envelope"})
+            if row and (row["kind"], row["case_ref"]) == (WITHDRAWN, envelope["case_ref"]):
+                why = cause(row["body_schema"], row["body"])
+                return {"withdrawn": {"sequence": row["sequence"], "cause": why}}
+        return {}
 
     def _row(self, entry: Entry, names: set[str]) -> Step | None:
         try:

@@ -10,7 +10,7 @@ from functools import cache
 from schemas.events import load
 from schemas.places import country_of
 
-PENDING, DECLINED = "pending", "declined"
+PENDING, ONGOING, DECLINED = "pending", "service_ongoing", "declined"
 
 
 @dataclass(frozen=True)

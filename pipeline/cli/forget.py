@@ -13,6 +13,7 @@ import click
 from pipeline.cli.options import text_of
 from pipeline.settings import data_folder
 from schemas.errors import BadInput
+from schemas.withdrawals import CONSENT, RETENTION
 
 if TYPE_CHECKING:
     from pipeline.erasure.eraser import Eraser
@@ -22,6 +23,7 @@ DATA = click.option("--data", type=click.Path(path_type=Path), help="The data fo
 JSON = click.option("--json", "as_line", is_flag=True, help="Print one line of JSON.")
 DIGITS = 32
 OUTSTANDING = 75
+WHY = {CONSENT: "consent", RETENTION: "kept as long as the rule said"}
 
 
 @click.group()
@@ -98,7 +100,7 @@ def _erased(home: Path, receipts: str | None = None, hub: str | None = None) -> 
 @JSON
 @click.pass_context
 def status(context: click.Context, *, case: str | None, data: Path | None, as_line: bool) -> None:
-    """Say of each withdrawn case, or of CASE, which stores have signed, what the others hold, and what is to be done.
+    """Say of each withdrawn case, or of CASE, why it was withdrawn, which stores have signed, what the others hold, and what is to be done.
 
     CASE is the reference that `tocsin node withdraw --json` tells; its first digits are enough. Exit status: 0 all have
     signed, 75 some have not.
@@ -189,6 +191,7 @@ async def _pages(eraser: "Eraser", cases: Sequence["Case"]) -> list[dict[str, An
             "case": case.ref.hex(),
             "node": case.node,
             "event": case.number or None,
+            "cause": case.cause,
             "stores": [asdict(one) for one in standing[case.ref]],
         }
         for case in cases
@@ -212,13 +215,13 @@ def _show(pages: list[dict[str, Any]], whole: bool) -> None:
     if not pages:
         click.echo("No case was withdrawn.")
         return
-    shown = Table("case", "withdrawn by", "signed", "outstanding", box=None, pad_edge=False)
+    shown = Table("case", "withdrawn by", "why", "signed", "outstanding", box=None, pad_edge=False)
     for page in pages:
         signed = [one for one in page["stores"] if one["erased_on"]]
         others = [one for one in page["stores"] if not one["erased_on"]]
         why = others[0]["why"] if others else ""
         counts = f"{len(signed)} of {len(page['stores'])}", f"{len(others)}: {why}" if others else "none"
-        shown.add_row(page["case"], f"{page['node']} {page['event'] or '–'}", *counts)
+        shown.add_row(page["case"], f"{page['node']} {page['event'] or '–'}", WHY.get(page["cause"], "–"), *counts)
     console = Console(highlight=False)
     console.print(shown)
     for page in pages if whole else []:

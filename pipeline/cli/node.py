@@ -14,11 +14,13 @@ from pipeline.cli.handover import handover
 from pipeline.cli.options import DATA, JSON, NODE, agreed
 from pipeline.cli.referrals import refer
 from pipeline.cli.renewing import renew
+from pipeline.cli.retention import retention
 from pipeline.cli.revisions import amend, case, grant, retract, verify
 from pipeline.cli.told import fates, say_decided, say_taken
 from pipeline.settings import default_data
 from schemas.consent import scopes
 from schemas.errors import BadInput
+from schemas.withdrawals import CONSENT
 
 SHOWN = 20  # refused events that are printed; --json has all
 
@@ -39,10 +41,13 @@ class Part(click.ParamType):
 
 @click.group()
 def node() -> None:
-    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, corroborate, dispute, take-back, case, status, sync, fates, renew, handover."""
+    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, retention, corroborate, dispute, take-back, case, status, sync, fates, renew, handover."""
 
 
-for command in (amend, verify, grant, refer, retract, corroborate, dispute, take_back, case, fates, renew, handover):
+for command in (
+    *(amend, verify, grant, refer, retract, retention, corroborate, dispute, take_back),
+    *(case, fates, renew, handover),
+):
     node.add_command(command)
 
 
@@ -178,7 +183,8 @@ def withdraw(
         with progress(f"Looking through {found.code}", journal.last) as advance:
             done = withdrawing.withdraw(found, journal, numbers, advance)
     for one in done:
-        before = f"had been withdrawn before, by event {one.event}" if one.before else f"withdrawn by event {one.event}"
+        how = "withdrawn" if one.cause == CONSENT else "forgotten, kept as long as the rule said,"
+        before = f"had been {how} before, by event {one.event}" if one.before else f"{how} by event {one.event}"
         click.echo(f"Case {one.case_ref}: {before}; {one.incidents:,} reported. Its key is destroyed here.")
     click.echo("Now send it: tocsin node sync")
     if as_json:

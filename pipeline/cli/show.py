@@ -10,8 +10,14 @@ import click
 
 from pipeline.settings import data_folder
 from schemas.errors import BadInput
+from schemas.withdrawals import CONSENT, RETENTION, UNSPECIFIED
 
 ID_DIGITS = 32
+FORGOTTEN = {
+    CONSENT: "consent was withdrawn",
+    RETENTION: "kept as long as the rule said",
+    UNSPECIFIED: "why, a newer tocsin says",
+}
 
 
 @click.command(
@@ -49,6 +55,8 @@ def _lines(story: dict[str, Any]) -> Iterator[str]:
     yield f"node     {node['code']}  number {node['sequence']}  {node['kind']}"
     again = f", sent {len(story['raw'])} times" if len(story["raw"]) > 1 else ""
     yield f"raw      {first['topic']}[{first['partition']}]@{first['offset']}{again}"
+    if "withdrawn" in story:
+        yield f"forget   number {story['withdrawn']['sequence']}: {FORGOTTEN[story['withdrawn']['cause']]}"
     if "batch" in story["refine"]:
         yield f"refine   {_batch(story['refine'])}  {story['refine']['suite']}"
     if "quarantined" in story:

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.columns import matrix
+from schemas.released import by_id
+from schemas.withdrawals import UNSPECIFIED, cause
 from streams.client import Broker
-from streams.envelopes import WITHDRAWAL, read
+from streams.envelopes import WITHDRAWAL, Envelopes, read
 from streams.topiclog import follow
 
 ID = 16
@@ -21,7 +23,7 @@ class Case:
 
     `number` is that of the withdrawal at its node, `offset` where the last of it stands in `raw.<node>`. Number 0: a receipt
     has the withdrawal, and the log not any more; `offset` is then that of the last event about the case, -1 where none is
-    left. `receipted` is whether `keys.<node>` has signed for it: its key may never come again.
+    left. `receipted` is whether `keys.<node>` has signed for it: its key may never come again. `cause` is why it was withdrawn.
     """
 
     ref: bytes
@@ -30,6 +32,7 @@ class Case:
     offset: int
     events: frozenset[bytes]
     receipted: bool = False
+    cause: str = UNSPECIFIED
 
 
 async def withdrawn(broker: Broker, node: str, receipted: Iterable[bytes] = ()) -> list[Case]:
@@ -45,10 +48,18 @@ async def withdrawn(broker: Broker, node: str, receipted: Iterable[bytes] = ()) 
         for row in rows[found.kind[rows] == WITHDRAWAL].tolist():
             ref, number = found.data[slice(*found.case[row])].tobytes(), int(found.sequence[row])
             known = cases.get(ref) or Case(ref, node, 0, -1, frozenset())
-            cases[ref] = replace(known, number=known.number or number, offset=int(records.offsets[row]))
+            why = known.cause if known.number else _cause(found, row)
+            cases[ref] = replace(known, number=known.number or number, offset=int(records.offsets[row]), cause=why)
     of_case = np.concatenate(refs)
     sent, last = _sent(of_case, np.concatenate(ids), cases.keys()), _last(of_case, np.concatenate(offsets), cases)
     return [replace(one, events=frozenset(sent[ref]), offset=last[ref]) for ref, one in cases.items()]
+
+
+def _cause(found: Envelopes, row: int) -> str:
+    """Return why a withdrawal was recorded."""
+    if not found.schema[row]:
+        return UNSPECIFIED
+    return cause(by_id(int(found.schema[row])).fingerprint, found.data[slice(*found.body[row])].tobytes())
 
 
 def _last(refs: Octets, offsets: NDArray[np.int64], cases: Mapping[bytes, Case]) -> dict[bytes, int]:

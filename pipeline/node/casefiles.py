@@ -10,6 +10,7 @@ from pipeline.node.envelopes import Envelope
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
 from pipeline.node.versions import History
+from schemas.consent import BASIS
 from schemas.errors import BadInput, NotSetUp, Quarantines
 from schemas.rows import read as read_row
 from schemas.wire import unframe
@@ -41,6 +42,14 @@ def every(node: Node, reader: Reader, step: Callable[[str], None] = lambda _: No
             by_case[envelope["case_ref"]].append(envelope)
     values, refusals = reader.keys(), versions.refused(node)
     yield from (_filed(node, values, each, refusals) for each in by_case.values())
+
+
+def by_consent(case: CaseFile) -> bool:
+    """Return whether any version of what was reported of a case is shared by a survivor's consent, or she was referred."""
+    if any(history.referrals for history in case.histories):
+        return True
+    bodies = (event.body for history in case.histories for event in history.events.values() if "incident" in event.body)
+    return any(body["incident"]["sharing_basis"] == BASIS for body in bodies)
 
 
 def _filed(node: Node, values: Mapping[bytes, bytes], found: list[Envelope], refusals: frozenset[int]) -> CaseFile:

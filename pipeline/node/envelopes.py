@@ -1,6 +1,7 @@
 """The events about one case as they were sent: what can be read of them without a key."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 from pipeline.node.journal import Reader
@@ -8,8 +9,7 @@ from pipeline.node.node import Node
 from schemas.errors import BadInput
 from schemas.rows import read as read_row
 from schemas.wire import unframe
-
-WITHDRAWN = "ConsentWithdrawn"
+from schemas.withdrawals import WITHDRAWN, cause
 
 Envelope = Mapping[str, Any]
 
@@ -35,3 +35,13 @@ def of_case(reader: Reader, ref: bytes) -> list[Envelope]:
 def withdrawn(found: Sequence[Envelope]) -> int:
     """Return the number of the event that withdrew a case, 0 where none did."""
     return next((envelope["sequence"] for envelope in found if envelope["kind"] == WITHDRAWN), 0)
+
+
+def why_withdrawn(found: Sequence[Envelope]) -> str:
+    """Return the cause that the event which withdrew a case states, "" where none did."""
+    return next((cause(each["body_schema"], each["body"]) for each in found if each["kind"] == WITHDRAWN), "")
+
+
+def recorded_on(envelope: Envelope) -> date:
+    """Return the day on which an event was recorded, UTC: its id holds it (UUIDv7), also where nothing opens its body."""
+    return datetime.fromtimestamp(int.from_bytes(envelope["event_id"][:6], "big") / 1000, UTC).date()

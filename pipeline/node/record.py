@@ -21,6 +21,7 @@ from schemas.errors import BadInput
 from schemas.released import Release, latest, releases
 from schemas.rows import write
 from schemas.wire import single_object
+from schemas.withdrawals import CONSENT, WITHDRAWN
 
 GROUP = 500
 ABOUT_NO_CASE = frozenset({
@@ -113,11 +114,11 @@ class Recorder:
         self._keys.append(keys.of_case(self.node.epoch, self._epoch_secret, case))
         return self.follow(case, kind, body)
 
-    def withdraw(self, case_ref: bytes, incidents: Sequence[bytes]) -> bytes:
+    def withdraw(self, case_ref: bytes, incidents: Sequence[bytes], cause: str = CONSENT) -> bytes:
         """Add the withdrawal of a case, which names the ids of its incidents, and its key's tombstone; return its id."""
-        moment = self._clock()
-        release = latest("ConsentWithdrawn")
-        body = write(release, {"recorded_at": moment, "scope": "all", "incidents": b"".join(incidents)})
+        moment, release = self._clock(), latest(WITHDRAWN)
+        said = {"recorded_at": moment, "scope": "all", "incidents": b"".join(incidents), "cause": cause}
+        body = write(release, said)
         event_id, sequence = self._next(moment)
         self._keys.append(keys.tombstone(case_ref))
         self._add(release, event_id, sequence, case_ref, body)

@@ -16,7 +16,7 @@ from pipeline.node.record import Recorder, today
 from pipeline.node.versions import FOLLOWED_UP, REFERRED, Event, History
 from schemas import lifecycle
 from schemas.errors import BadInput
-from schemas.referrals import DECLINED, PENDING, Referral, refusal
+from schemas.referrals import DECLINED, ONGOING, PENDING, Referral, refusal
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,18 @@ def follow_up(node: Node, journal: Journal, number: int, outcome: str, on: date 
     }
     event = _recorded(node, journal, history, FOLLOWED_UP, known, named)
     return Referred(event, made.number, history.reported.number, known)
+
+
+def outcomes(history: History) -> dict[int, str]:
+    """Return what was said last of each referral that stands, by the number of the event that made it."""
+    taken = [event for event in history.referrals.values() if event.number not in history.refused]
+    made = {event.event_id: event.number for event in taken if event.kind == REFERRED}
+    return {made[_made(event)]: event.body["referral"]["outcome"] for event in taken if _made(event) in made}
+
+
+def unsettled(history: History) -> list[int]:
+    """Return the numbers of the events that made referrals which are still open: nothing has come of them, or a service goes on."""
+    return [number for number, outcome in outcomes(history).items() if outcome in (PENDING, ONGOING)]
 
 
 def _newest(history: History) -> Event:

@@ -11,9 +11,10 @@ from pipeline.node.journal import Reader
 from pipeline.node.node import Node
 from pipeline.node.versions import Event, History
 from schemas import lifecycle
+from schemas.withdrawals import RETENTION, WITHDRAWN, cause
 
 BY_HUB = "by the hub"
-State = Literal["current", "in conflict", "no longer shared", "retracted", "withdrawn"]
+State = Literal["current", "in conflict", "no longer shared", "retracted", "withdrawn", "kept as long as the rule said"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ def story(node: Node, reader: Reader, number: int) -> Story:
     found = envelopes.of_event(node, reader, number)
     ref = found[0]["case_ref"].hex()
     if envelopes.withdrawn(found):
-        lines = tuple(Line(each["sequence"], _day_of_id(each), _change(each["kind"])) for each in found)
-        return Story(node.code, ref, found[0]["sequence"], "withdrawn", (), lines)
+        by_rule = envelopes.why_withdrawn(found) == RETENTION
+        state: State = "kept as long as the rule said" if by_rule else "withdrawn"
+        return Story(node.code, ref, found[0]["sequence"], state, (), tuple(_sealed_line(each) for each in found))
     history = versions.history(node, reader, number)
     events = {**history.events, **history.referrals}
     lines = tuple(_line(history, events[number]) for number in sorted(events))
@@ -77,6 +79,13 @@ def _state(history: History) -> State:
     changed = history.heads != [history.reported.number]
     shared = all(history.versions[head].state in lifecycle.SHARED for head in history.heads)
     return "current" if shared or not changed else "no longer shared"
+
+
+def _sealed_line(envelope: Envelope) -> Line:
+    """Return the line of an event that nothing opens any more."""
+    by_rule = envelope["kind"] == WITHDRAWN and cause(envelope["body_schema"], envelope["body"]) == RETENTION
+    change = "forgotten" if by_rule else _change(envelope["kind"])
+    return Line(envelope["sequence"], envelopes.recorded_on(envelope).isoformat(), change)
 
 
 def _line(history: History, event: Event) -> Line:
@@ -100,11 +109,6 @@ def _details(history: History, event: Event) -> tuple[str, ...]:
 
 def _change(kind: str) -> str:
     return versions.CHANGES.get(kind, kind)
-
-
-def _day_of_id(envelope: Envelope) -> str:
-    """Return the day that an event's id holds (UUIDv7): the body, which has it too, can't be opened any more."""
-    return _day(int.from_bytes(envelope["event_id"][:6], "big"))
 
 
 def _day(milliseconds: int) -> str:

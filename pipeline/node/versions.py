@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.node import envelopes, keys, receipts
 from pipeline.node.entries import Damaged
-from pipeline.node.envelopes import WITHDRAWN, Envelope
+from pipeline.node.envelopes import Envelope
 from pipeline.node.handover import deeds
 from pipeline.node.handover.deeds import NotEntrusted
 from pipeline.node.journal import Reader
@@ -21,6 +21,7 @@ from schemas import lifecycle, seal
 from schemas.errors import BadInput, NotSetUp, Quarantines
 from schemas.released import by_fingerprint
 from schemas.rows import read as read_row
+from schemas.withdrawals import RETENTION, WITHDRAWN
 
 REPORTED, AMENDED, VERIFIED, RETRACTED = "IncidentReported", "IncidentAmended", "IncidentVerified", "IncidentRetracted"
 GIVEN = "ConsentGiven"
@@ -117,7 +118,8 @@ def history(node: Node, reader: Reader, number: int) -> History:
     """
     found = envelopes.of_event(node, reader, number)
     if event := envelopes.withdrawn(found):
-        raise BadInput(f"The case of event {number} was withdrawn by event {event}: nothing of it can be opened.")
+        how = "forgotten as its rule says" if envelopes.why_withdrawn(found) == RETENTION else "withdrawn"
+        raise BadInput(f"The case of event {number} was {how} by event {event}: nothing of it can be opened.")
     ref = found[0]["case_ref"]
     try:
         case = case_of(node, reader.keys(), ref, number)

@@ -1,5 +1,6 @@
-"""A survivor takes her consent back: her case's key goes, and an event has the hub take out all that was reported of it.
+"""A case is forgotten: its key goes, and an event has the hub take out all that was reported of it.
 
+A survivor takes her consent back, or the case was kept as long as its rule says; the event says which.
 The key's tombstone is safe on the disk before the event, so that whatever happens between, the case cannot be opened any
 more. The event names every version of what was reported, and what was said of referrals, by ids that say nothing of it; it
 travels in clear, since no key is left.
@@ -9,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from pipeline.node import revising, versions
-from pipeline.node.envelopes import WITHDRAWN
+from pipeline.node import forgetting, revising, versions
+from pipeline.node.envelopes import Envelope
 from pipeline.node.importers.base import Importer, Reject, Row, read
 from pipeline.node.importers.table import Table
 from pipeline.node.importing import digests
@@ -23,6 +24,7 @@ from schemas import consent
 from schemas.errors import BadInput
 from schemas.rows import read as read_row
 from schemas.wire import unframe
+from schemas.withdrawals import CONSENT, WITHDRAWN, cause
 
 NAMED = 1_000  # versions that one event names; a case with more gets several
 
@@ -31,20 +33,24 @@ NAMED = 1_000  # versions that one event names; a case with more gets several
 class Withdrawn:
     """One case: its reference in hex, how many incidents of it were reported, and the number of the event that withdrew it.
 
-    `before` is whether that had been done before.
+    `before` is whether that had been done before, `cause` why. `number` is that of the first event of the case.
     """
 
     case_ref: str
     incidents: int
     event: int
     before: bool
+    cause: str
+    number: int
 
 
 @dataclass
 class _Case:
     versions: list[bytes]
+    number: int
     incidents: int = 0
     withdrawn: int = 0
+    cause: str = CONSENT
 
 
 def numbers_of(node: Node, importer: Importer, table: Table, wanted: Iterable[int], journal: Reader) -> list[int]:
@@ -64,30 +70,35 @@ def _among(row: Row | Reject, wanted: set[int]) -> TypeGuard[Row]:
     return isinstance(row, Row) and row.source.number in wanted
 
 
-def withdraw(node: Node, journal: Journal, numbers: Iterable[int], step: Callable[[int], None]) -> list[Withdrawn]:
+def withdraw(
+    node: Node, journal: Journal, numbers: Iterable[int], step: Callable[[int], None], why: str = CONSENT
+) -> list[Withdrawn]:
     """Withdraw the cases of the events with these numbers, each case once; BadInput where an event is about no case.
 
-    `step` hears of each event of the journal that was read.
+    `step` hears of each event of the journal that was read. A case of which a command that was killed has destroyed the key
+    is withdrawn for the cause of that command.
     """
     wanted, of_number = set(numbers), dict[int, bytes]()
     cases: dict[bytes, _Case] = {}
-    for sequence, kind, event_id, case_ref in _of_cases(journal, step):
-        case = cases.setdefault(case_ref, _Case([]))
-        case.incidents += kind == REPORTED
-        if kind in VERSIONS | REFERRALS:
-            case.versions.append(event_id)
-        if kind == WITHDRAWN:
-            case.withdrawn = sequence
-        if sequence in wanted:
-            of_number[sequence] = case_ref
+    for envelope in _of_cases(journal, step):
+        case = cases.setdefault(envelope["case_ref"], _Case([], envelope["sequence"]))
+        _add(case, envelope)
+        if envelope["sequence"] in wanted:
+            of_number[envelope["sequence"]] = envelope["case_ref"]
     if lacking := wanted - of_number.keys():
         raise BadInput(
             f"Event {min(lacking)} of {node.code} is about no case, or there is none of that number: `tocsin node status` "
             "says which numbers there are."
         )
     chosen = sorted({of_number[number] for number in wanted})
-    found = [_withdrawn(node, journal, ref, cases[ref]) for ref in chosen]
+    held = journal.keys()
+    cut_off = {ref for ref, case in cases.items() if not case.withdrawn and not held.get(ref)}
+    begun = {ref: reason for ref, reason in forgetting.read(node).items() if ref in cut_off}
+    causes = {ref: begun.get(ref, why) for ref in chosen if not cases[ref].withdrawn}
+    forgetting.write(node, {**begun, **causes})
+    found = [_withdrawn(node, journal, ref, cases[ref], causes.get(ref, why)) for ref in chosen]
     journal.forget()
+    forgetting.write(node, {ref: reason for ref, reason in begun.items() if ref not in causes})
     return found
 
 
@@ -104,19 +115,30 @@ def narrow(node: Node, journal: Journal, number: int, scope: str) -> Revised:
     return revising.amend(node, journal, number, {"sharing_scope": left})
 
 
-def _of_cases(journal: Journal, step: Callable[[int], None]) -> Iterator[tuple[int, str, bytes, bytes]]:
-    """Yield number, kind, id and case of each event about a case."""
+def _of_cases(journal: Journal, step: Callable[[int], None]) -> Iterator[Envelope]:
+    """Yield each event about a case."""
     for entry in journal.read():
         step(1)
         envelope = read_row(*unframe(entry.envelope))
         if envelope["case_ref"] is not None:
-            yield entry.sequence, envelope["kind"], envelope["event_id"], envelope["case_ref"]
+            yield envelope
 
 
-def _withdrawn(node: Node, journal: Journal, case_ref: bytes, case: _Case) -> Withdrawn:
+def _add(case: _Case, envelope: Envelope) -> None:
+    """Add an event to its case."""
+    kind = envelope["kind"]
+    case.incidents += kind == REPORTED
+    if kind in VERSIONS | REFERRALS:
+        case.versions.append(envelope["event_id"])
+    if kind == WITHDRAWN:
+        case.withdrawn, case.cause = envelope["sequence"], cause(envelope["body_schema"], envelope["body"])
+
+
+def _withdrawn(node: Node, journal: Journal, case_ref: bytes, case: _Case, why: str = CONSENT) -> Withdrawn:
     """Record the withdrawal of one case, unless that was done."""
-    if not case.withdrawn:
-        with Recorder(node, journal) as recorder:
-            for first in range(0, max(len(case.versions), 1), NAMED):
-                recorder.withdraw(case_ref, case.versions[first : first + NAMED])
-    return Withdrawn(case_ref.hex(), case.incidents, case.withdrawn or journal.last, bool(case.withdrawn))
+    if case.withdrawn:
+        return Withdrawn(case_ref.hex(), case.incidents, case.withdrawn, True, case.cause, case.number)
+    with Recorder(node, journal) as recorder:
+        for first in range(0, max(len(case.versions), 1), NAMED):
+            recorder.withdraw(case_ref, case.versions[first : first + NAMED], why)
+    return Withdrawn(case_ref.hex(), case.incidents, journal.last, False, why, case.number)

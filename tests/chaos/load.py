@@ -219,7 +219,8 @@ class Load:
         self.tales[node].withdraw(case)
         named = self.unnamed.pop(case, [])
         self.sequence[node] += 1
-        event_id, facts = self._id(), b"\x00" + zigzag(16 * len(named)) + b"".join(named)
+        cause = 1 + self.sequence[node] % 2
+        event_id, facts = self._id(), b"\x00" + zigzag(16 * len(named)) + b"".join(named) + zigzag(cause)
         value = self._envelope(node, "ConsentWithdrawn", event_id, case, RECORDED + facts, plain=True)
         self._keep(node, value, event_id, self.sequence[node], "ConsentWithdrawn", case, [], facts)
         return case, value

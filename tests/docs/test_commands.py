@@ -76,6 +76,7 @@ def test_commands_are_shown():
         "dispute",
         "take-back",
         "renew",
+        "retention",
         "sync",
         "status",
         "fates",

@@ -12,7 +12,6 @@ from pipeline.files import hexadecimal, replace
 from pipeline.node import casefiles, keys, versions
 from pipeline.node.casefiles import CaseFile
 from pipeline.node.handover import deeds, owning
-from pipeline.node.handover.rehearsing import by_consent
 from pipeline.node.handover.succeeding import BOX
 from pipeline.node.importing import not_recorded
 from pipeline.node.journal import Journal, Reader
@@ -123,7 +122,7 @@ def _days(node: Node, asked: str) -> dict[bytes, date]:
 
 def _mine(case: CaseFile, first: int) -> bool:
     """Return whether a case opens, and needs no consent or has one that was given to this team."""
-    return case.key is not None and (not by_consent(case) or _consented(case, first))
+    return case.key is not None and (not casefiles.by_consent(case) or _consented(case, first))
 
 
 def _take_one(node: Node, journal: Journal, case: CaseFile, given: tuple[bytes, date], found: Entrusted) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.node import casefiles, known, receipts, sent, versions
+from pipeline.node import casefiles, known, receipts, referring, sent, versions
 from pipeline.node.casefiles import CaseFile
 from pipeline.node.handover import deeds, owning
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
-from pipeline.node.versions import REFERRED, REPORTED, History
+from pipeline.node.versions import REPORTED, History
 from schemas.consent import BASIS
 from schemas.handover import COUNTS
 from schemas.lifecycle import PENDING as UNVERIFIED
@@ -119,19 +119,11 @@ def _count(found: Rehearsal, gathered: _Gathered, case: CaseFile) -> None:
         found.counts["incidents"] += reports
         found.counts["consents_to_grant"] += reports
         return
-    if not by_consent(case):
+    if not casefiles.by_consent(case):
         found.counts["public_cases"] += 1
         found.public[case.ref] = case.key
     for history in case.histories:
         _count_incident(found, gathered, history)
-
-
-def by_consent(case: CaseFile) -> bool:
-    """Return whether any version of what was reported of a case is shared by a survivor's consent, or she was referred."""
-    if any(history.referrals for history in case.histories):
-        return True
-    bodies = (event.body for history in case.histories for event in history.events.values() if "incident" in event.body)
-    return any(body["incident"]["sharing_basis"] == BASIS for body in bodies)
 
 
 def _count_incident(found: Rehearsal, gathered: _Gathered, history: History) -> None:
@@ -149,16 +141,6 @@ def _count_incident(found: Rehearsal, gathered: _Gathered, history: History) -> 
         gathered.conflicts.append(report)
     if history.chain(newest.number) and newest.state == UNVERIFIED:
         gathered.steps.append(report)
-    still = list(open_referrals(history))
+    still = [number for number, outcome in referring.outcomes(history).items() if outcome == PENDING]
     found.counts["open_referrals"] += len(still)
     gathered.referrals += still
-
-
-def open_referrals(history: History) -> Iterable[int]:
-    """Return the numbers of the events that made referrals of which nothing has become yet."""
-    newest: dict[bytes, tuple[int, str]] = {}
-    for event in history.referrals.values():
-        made = event.event_id if event.kind == REFERRED else bytes(event.body["referral_id"])
-        number = newest.get(made, (event.number, ""))[0]
-        newest[made] = number, event.body["referral"]["outcome"]
-    return [number for number, outcome in newest.values() if outcome == PENDING]

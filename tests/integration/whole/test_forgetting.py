@@ -256,7 +256,8 @@ def test_a_withdrawal_that_refine_refused_erases_nothing(run):
     framed = next(e.value for e in read(run.kafka, "raw.SYN-2"))
     envelope = read_row(*unframe(framed))
     release = latest("ConsentWithdrawn")
-    body = write(release, {"recorded_at": 1, "scope": "all", "incidents": envelope["event_id"]})
+    said = {"recorded_at": 1, "scope": "all", "incidents": envelope["event_id"], "cause": "consent"}
+    body = write(release, said)
     other = {"event_id": os.urandom(16), "kind": release.name, "body_schema": release.fingerprint, "body": body}
     forged = single_object(latest("Envelope"), write(latest("Envelope"), envelope | other))
     before = others(run, b"nothing")

@@ -1,9 +1,14 @@
 """What a region has of an event, read from its topic."""
 
+import pytest
+
 from pipeline import trace
 from pipeline.cli import show
 from pipeline.log import Entry
 from schemas import seal
+from schemas.released import by_id
+from schemas.rows import read
+from schemas.wire import unframe
 from streams import ledger
 from tests.conformance.hub_events import (
     assessment,
@@ -16,6 +21,8 @@ from tests.conformance.hub_events import (
     removal,
     revision,
 )
+from tests.unit.streams.raw import case, envelope, pattern, withdrawal
+from tests.unit.streams.raw import incident as report
 
 TOPIC, SECRET, EVENT = "hub.sahel", b"s" * 32, bytes(range(16))
 
@@ -87,3 +94,25 @@ def test_a_batch_that_was_deleted_is_told_as_the_base_in_which_it_went_up(monkey
     assert batch(2) == {"batch": gone, "ledger": "ledger.refine[2]@41", "suite": "", "base": True}
     assert show._batch(batch(2)) == "ledger.refine[2]@41  offsets 0–8, all before a base  (accepted 9)"
     assert batch(12) == {}
+
+
+@pytest.mark.parametrize(
+    ("withdrawn", "cause", "words"),
+    [
+        (withdrawal(3, 1, [1], "retention"), "retention", "forget   number 3: kept as long as the rule said"),
+        (withdrawal(3, 1, [1]), "consent", "forget   number 3: consent was withdrawn"),
+        (envelope("ConsentWithdrawn", 3, b"sealed", case(1), by_id(4).fingerprint), "consent", "consent was withdrawn"),
+        (envelope("ConsentWithdrawn", 3, b"", case(1), b"12345678"), "unspecified", "why, a newer tocsin says"),
+    ],
+    ids=["by rule", "by consent", "first release", "newer release"],
+)
+def test_an_event_of_a_forgotten_case_says_why_it_was_forgotten(monkeypatch, withdrawn, cause, words):
+    log = [report(1, 1), report(2, 2), withdrawn, pattern(4), b"junk", withdrawal(5, 1, [1])]
+    entries = [Entry("raw.A", 0, at, 0, b"", value) for at, value in enumerate(log)]
+    monkeypatch.setattr(trace, "topics", lambda _kafka, _prefix: ["raw.A"])
+    monkeypatch.setattr(trace, "read", lambda _kafka, *names: entries if names == ("raw.A",) else [])
+    ids = [read(*unframe(value))["event_id"] for value in (log[0], log[1], log[2], log[3])]
+    mine, others, itself, about_none = (trace.Tracer("", {}, lambda *_: None).story(each) for each in ids)
+    assert mine["withdrawn"] == itself["withdrawn"] == {"sequence": 3, "cause": cause}
+    assert "withdrawn" not in {**others, **about_none}
+    assert any(words in line for line in show._lines(mine))

@@ -224,8 +224,9 @@ def retraction(sequence, number, replaced, reason="error", **more):
     return revision("IncidentRetracted", sequence, number, replaced, reason=reason, **more)
 
 
-def withdrawal(sequence, number, incidents=(), **more):
+def withdrawal(sequence, number, incidents=(), cause="consent", **more):
     """Return a ConsentWithdrawn of case `number`, which names the events `incidents`, numbers as `identity` takes them."""
     named = b"".join(map(identity, incidents))
-    body = rows.write(latest("ConsentWithdrawn"), {"recorded_at": RECORDED, "scope": "all", "incidents": named})
+    said = {"recorded_at": RECORDED, "scope": "all", "incidents": named, "cause": cause}
+    body = rows.write(latest("ConsentWithdrawn"), said)
     return envelope("ConsentWithdrawn", sequence, body, case(number), **more)

@@ -97,8 +97,8 @@ def test_a_pattern_goes_to_every_area_and_leads_once_in_each_region():
 
 def test_facts_are_copied_byte_for_byte():
     _, outcome = step(STAGE.empty(LANE), [incident(1)])
-    before = codec.write(latest("ConsentWithdrawn"), {"recorded_at": RECORDED, "scope": "all", "incidents": b""})
-    body = raw.incident_body()[len(before) - 2 :]
+    before = codec.write(by_id(4), {"recorded_at": RECORDED, "scope": "all"})
+    body = raw.incident_body()[len(before) - 1 :]
     assert outcome.outputs[0].values.item(0).endswith(body)
 
 
@@ -221,7 +221,8 @@ def test_what_is_told_again_is_what_the_withdrawal_had_said():
 
 
 def test_a_withdrawal_that_names_half_an_id_is_refused_and_counts_all_the_same():
-    body = codec.write(latest("ConsentWithdrawn"), {"recorded_at": RECORDED, "scope": "all", "incidents": bytes(24)})
+    said = {"recorded_at": RECORDED, "scope": "all", "incidents": bytes(24), "cause": "consent"}
+    body = codec.write(latest("ConsentWithdrawn"), said)
     state, [[found]], counts = run([[raw.envelope("ConsentWithdrawn", 1, body, case(5)), incident(2, 5)]])
     assert counts == [{"quarantined": 1, "withdrawn": 1}]
     assert (found[0], found[4]["reasons"]) == ("quarantine", ["consent.incidents"])
@@ -235,6 +236,22 @@ def test_a_withdrawal_of_the_first_version_stops_the_case_and_names_nothing():
     state, found, counts = run([[value, incident(2, 5)]])
     assert (counts, found) == ([{"consent_withdrawn": 1, "withdrawn": 1}], [[]])
     assert state.withdrawn == {case(5)}
+
+
+@pytest.mark.parametrize("cause", ["consent", "retention"])
+def test_what_a_withdrawal_does_is_the_same_whatever_its_cause_and_release(cause):
+    """Release 19 states no cause, which means consent."""
+    named = {"recorded_at": RECORDED, "scope": "all", "incidents": identity(1)}
+    release = by_id(19)
+    older = raw.envelope("ConsentWithdrawn", 2, codec.write(release, named), case(5), schema=release.fingerprint)
+    newer = withdrawal(2, 5, [1], cause)
+    (state, found, counts), (again, same, also) = (
+        run([[incident(1, 5), one], [incident(3, 5)]]) for one in (older, newer)
+    )
+    assert counts == also == [{"accepted": 1, "consent_withdrawn": 1}, {"withdrawn": 1}]
+    assert [sorted(map(repr, batch)) for batch in found] == [sorted(map(repr, batch)) for batch in same]
+    assert "IncidentWithdrawn" in repr(same)
+    assert state.withdrawn == again.withdrawn == {case(5)}
 
 
 def test_a_withdrawal_counts_although_its_body_is_of_an_unknown_contract():

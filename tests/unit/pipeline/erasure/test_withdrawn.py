@@ -55,9 +55,19 @@ def test_a_case_that_a_receipt_names_is_withdrawn_whether_the_log_says_so_or_not
     found = {one.ref: one for one in asyncio.run(withdrawn.withdrawn(None, NODE, [case(1), case(2), case(8)]))}
     assert found.keys() == {case(1), case(2), case(8)}
     [first, second, unknown] = [found[case(number)] for number in (1, 2, 8)]
-    assert first == Case(case(1), NODE, 5, 7, frozenset([identity(1), *ids(log[4], log[7])]), receipted=True)
+    events = frozenset([identity(1), *ids(log[4], log[7])])
+    assert first == Case(case(1), NODE, 5, 7, events, receipted=True, cause="consent")
     assert second == Case(case(2), NODE, 0, 5, frozenset([identity(2), identity(6)]), receipted=True)
     assert unknown == Case(case(8), NODE, 0, -1, frozenset(), receipted=True)
+
+
+def test_the_first_withdrawal_of_a_case_says_why_it_was_forgotten(monkeypatch):
+    unknown = withdrawal(7, 3, [3], schema=b"12345678")
+    log = [incident(1, 1), incident(2, 2), incident(3, 3), withdrawal(4, 1, [1], "retention"), withdrawal(5, 2, [2])]
+    log += [withdrawal(6, 2, [2], "retention"), unknown]
+    following(monkeypatch, withdrawn, [(b"", value) for value in log])
+    found = {one.ref: one.cause for one in asyncio.run(withdrawn.withdrawn(None, NODE))}
+    assert found == {case(1): "retention", case(2): "consent", case(3): "unspecified"}
 
 
 def test_a_key_that_comes_after_its_tombstone_is_to_go(monkeypatch):

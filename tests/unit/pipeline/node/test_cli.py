@@ -1,12 +1,16 @@
 """What a command says about input that it can't use: one sentence and an exit status, in one process."""
 
 import json
+from datetime import date, timedelta
 
 import pytest
 
 from pipeline.cli.app import main
+from pipeline.node import record
 from pipeline.node.importers.table import FILE_BYTES
+from pipeline.node.record import today
 from schemas import seal
+from schemas.retention import CLASSES, kept_through
 from tests.unit.pipeline.node.test_importing import GOOD
 
 
@@ -53,6 +57,9 @@ def tocsin(tmp_path, monkeypatch, capsys):
         (["retract", "--event", "1"], 2),
         (["retract", "--event", "1", "--reason", "error"], 78),
         (["renew"], 78),
+        (["retention"], 78),
+        (["retention", "--on", "2030-02-30"], 2),
+        (["retention", "--on", "2030-01-01", "--apply"], 65),
         (["case"], 65),
         (["case", "--event", "1"], 78),
         (["init", "NOWHERE", "--region", "sahel"], 65),
@@ -259,6 +266,72 @@ def test_another_nodes_incident_is_assessed_and_that_is_taken_back(tocsin, impor
 def test_what_cannot_be_assessed_is_refused(tocsin, imported, args, status, words):
     told = tocsin(*args)
     assert (told[0], words in told[1]) == (status, True), told
+
+
+def rules(path, months):
+    """Write rules that keep what was not verified so many months, and all else for ever."""
+    lines = [f"{name},{months if name == 'unverified_public' else ''}," for name in CLASSES]
+    path.write_text("\n".join(["class,months,why", *lines]))
+    return path
+
+
+def test_what_goes_by_the_rules_is_shown_then_forgotten_by_who_agrees(tocsin, imported, tmp_path):
+    file, far = rules(tmp_path / "own.csv", 12), f"{today().year + 2}-01-01"
+    status, said = tocsin("retention", "--rules", file, "--json")
+    parts = {part["name"]: part for part in line(said)["parts"]}
+    assert (status, line(said)["rules"], "Nothing goes." in said, parts.keys()) == (0, "own.csv", True, set(CLASSES))
+    goes_on = kept_through(today(), 12) + timedelta(days=1)
+    assert (parts["unverified_public"]["stay"], parts["unverified_public"]["next_on"]) == (3, str(goes_on))
+    status, said = tocsin("retention", "--rules", file, "--on", far, "--json")
+    assert (status, [part["goes"] for part in line(said)["parts"] if part["goes"]]) == (0, [[1, 2, 3]]), said
+    assert "First events of the cases that go, not verified, public sources: 1, 2, 3\n" in said
+    assert "Nothing was changed. tocsin node retention --apply forgets what goes." in said
+    assert "events 1 to 3," in tocsin("status")[1]
+
+
+def test_a_case_is_forgotten_once_and_only_by_who_agrees(tocsin, imported, tmp_path, monkeypatch):
+    rules(tmp_path / "data" / "nodes" / "MONUSCO" / "retention.csv", 1)
+    tocsin("refer", "--event", 2, "--service", "medical")
+    monkeypatch.setattr(record, "today", lambda: date(2999, 1, 1))
+    status, said = tocsin("retention", "--apply")
+    assert (status, "A case that is forgotten cannot be taken back: add --yes" in said) == (65, True), said
+    assert "events 1 to 4," in tocsin("status")[1]
+    status, said = tocsin("retention", "--apply", "--yes", "--json")
+    assert (status, [one["cause"] for one in line(said)["forgotten"]]) == (0, ["retention"] * 2), said
+    assert {one["event"] for one in line(said)["forgotten"]} == {5, 6}
+    assert "kept as long as the rule said. Its key is destroyed here.\nNow send it: tocsin node sync\n" in said
+    status, said = tocsin("retention", "--apply", "--json")  # nothing to agree to
+    assert (status, line(said)["forgotten"], line(said)["before"], "Nothing goes." in said) == (0, [], 2, True), said
+    status, said = tocsin("case", "--event", 1)
+    assert (status, "kept as long as the rule said." in said, "forgotten" in said) == (0, True, True), said
+    status, said = tocsin("withdraw", "--event", 1, "--yes")
+    assert (status, "had been forgotten, kept as long as the rule said, before, by event" in said) == (0, True), said
+    assert tocsin("import", imported)[1].startswith("MONUSCO: 3 rows of insecurity-insight: 0 accepted")
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [
+        ("en", ("The case of event 2 is held: a referral is open (4).", "did not occur", "ever")),
+        ("fr", ("Le dossier de l’événement 2 est retenu", "n’ont pas eu lieu", "toujours")),
+        ("ar", ("حالة الحدث 2 محتجزة", "لم تقع", "دائمًا")),
+    ],
+)
+def test_what_is_held_is_said_in_the_language_of_the_node(tocsin, imported, tmp_path, lang, words):
+    settings = tmp_path / "data" / "nodes" / "MONUSCO" / "node.json"
+    settings.write_text(settings.read_text().replace('"lang": "en"', f'"lang": "{lang}"'))
+    tocsin("refer", "--event", 2, "--service", "medical")
+    file = rules(tmp_path / "own.csv", "")
+    file.write_text(file.read_text().replace("unverified_by_consent,", "unverified_by_consent,1"))
+    said = tocsin("retention", "--rules", file, "--on", "2999-01-01")[1]
+    assert all(word in said for word in words), said
+
+
+def test_rules_that_are_not_understood_are_one_sentence_and_change_nothing(tocsin, imported, tmp_path):
+    file = rules(tmp_path / "own.csv", "soon")
+    status, said = tocsin("retention", "--rules", file, "--apply", "--yes")
+    assert (status, said.count("\n"), "own.csv, line 5: months is a whole number" in said) == (65, 1, True), said
+    assert "events 1 to 3," in tocsin("status")[1]
 
 
 @pytest.mark.parametrize(

@@ -163,3 +163,17 @@ def test_the_story_of_an_incident_tells_its_referrals(recorded):
         Line(6, "", "referred", (), ("shelter", "declined")),
     ]
     assert (found.state, found.newest) == ("current", (4,))
+
+
+def test_open_are_those_that_stand_and_of_which_nothing_has_come_or_a_service_goes_on(recorded):
+    for service in ("medical", "legal", "shelter", "security"):  # events 3 to 6
+        refer(recorded, 1, service)
+    refer(recorded, 1, "livelihood", consented=False)
+    follow_up(recorded, 3, "service_ongoing")
+    follow_up(recorded, 4)
+    receipts.write(recorded, Receipted(position=1, refused={(6, 5): "referral.day"}))
+    found = history(recorded, 1)
+    assert referring.outcomes(found) == {3: "service_ongoing", 4: "service_received", 5: "pending", 7: "declined"}
+    assert referring.unsettled(found) == [3, 5]
+    receipts.write(recorded, Receipted(position=1, refused={(8, 5): "referral.day"}))
+    assert referring.outcomes(history(recorded, 1))[3] == "pending"

@@ -100,7 +100,7 @@ def test_a_case_of_many_reports_is_named_in_several_events(recorded, monkeypatch
     monkeypatch.setattr(withdrawing, "NAMED", 2)
     ids = [bytes([k]) * 16 for k in range(5)]
     with Journal(recorded.journal) as journal:
-        withdrawing._withdrawn(recorded, journal, b"c" * 16, withdrawing._Case(ids, len(ids)))
+        withdrawing._withdrawn(recorded, journal, b"c" * 16, withdrawing._Case(ids, 1, len(ids)))
     bodies = [read(by_fingerprint(e["body_schema"]), e["body"]) for n, e in envelopes(recorded).items() if n > 4]
     assert b"".join(body["incidents"] for body in bodies) == b"".join(ids)
     assert len(bodies) == 3

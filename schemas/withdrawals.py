@@ -1,0 +1,26 @@
+"""Why a case was forgotten: a survivor took her consent back, or it was kept as long as the rule of its class said.
+
+Both are one event, which names the case and all that was reported of it; whoever counts withdrawals asks here.
+"""
+
+from schemas.errors import Quarantines
+from schemas.released import by_fingerprint
+from schemas.rows import read
+
+WITHDRAWN = "ConsentWithdrawn"
+CONSENT, RETENTION, UNSPECIFIED = "consent", "retention", "unspecified"
+STATED_SINCE = 3  # the version of ConsentWithdrawn from which on it says why
+
+
+def cause(body_schema: bytes, body: bytes) -> str:
+    """Return why an event of this kind forgets its case: CONSENT, RETENTION, or UNSPECIFIED where it cannot be read.
+
+    `body_schema` is the fingerprint of its contract. Every release before STATED_SINCE means CONSENT.
+    """
+    try:
+        release = by_fingerprint(body_schema)
+        if release.name != WITHDRAWN:
+            return UNSPECIFIED
+        return CONSENT if release.version < STATED_SINCE else str(read(release, body)["cause"])
+    except Quarantines:
+        return UNSPECIFIED
