@@ -4,12 +4,21 @@ Both are one event, which names the case and all that was reported of it; whoeve
 """
 
 from schemas.errors import Quarantines
-from schemas.released import by_fingerprint
+from schemas.released import Release, by_fingerprint, releases
 from schemas.rows import read
 
 WITHDRAWN = "ConsentWithdrawn"
 CONSENT, RETENTION, UNSPECIFIED = "consent", "retention", "unspecified"
 STATED_SINCE = 3  # the version of ConsentWithdrawn from which on it says why
+
+
+def stating(why: str) -> Release:
+    """Return the first release that says why and names what was reported: a hub of then takes it out.
+
+    One of before STATED_SINCE knows no other cause than CONSENT.
+    """
+    version = STATED_SINCE - 1 if why == CONSENT else STATED_SINCE
+    return next(each for each in releases() if (each.name, each.version) == (WITHDRAWN, version))
 
 
 def cause(body_schema: bytes, body: bytes) -> str:

@@ -21,7 +21,7 @@ from schemas.errors import BadInput
 from schemas.released import Release, latest, releases
 from schemas.rows import write
 from schemas.wire import single_object
-from schemas.withdrawals import CONSENT, WITHDRAWN
+from schemas.withdrawals import CONSENT, stating
 
 GROUP = 500
 ABOUT_NO_CASE = frozenset({
@@ -116,9 +116,9 @@ class Recorder:
 
     def withdraw(self, case_ref: bytes, incidents: Sequence[bytes], cause: str = CONSENT) -> bytes:
         """Add the withdrawal of a case, which names the ids of its incidents, and its key's tombstone; return its id."""
-        moment, release = self._clock(), latest(WITHDRAWN)
-        said = {"recorded_at": moment, "scope": "all", "incidents": b"".join(incidents), "cause": cause}
-        body = write(release, said)
+        moment, release = self._clock(), stating(cause)
+        said = {"recorded_at": moment, "scope": "all", "incidents": b"".join(incidents)}
+        body = write(release, said if cause == CONSENT else {**said, "cause": cause})
         event_id, sequence = self._next(moment)
         self._keys.append(keys.tombstone(case_ref))
         self._add(release, event_id, sequence, case_ref, body)

@@ -2,7 +2,7 @@ import pytest
 
 from schemas.released import by_id, latest
 from schemas.rows import write
-from schemas.withdrawals import cause
+from schemas.withdrawals import cause, stating
 
 SAID = {"recorded_at": 1_700_000_000_000, "scope": "all"}
 NAMED = {**SAID, "incidents": bytes(16)}
@@ -12,6 +12,14 @@ NAMED = {**SAID, "incidents": bytes(16)}
 def test_a_withdrawal_says_why(stated):
     release = latest("ConsentWithdrawn")
     assert cause(release.fingerprint, write(release, {**NAMED, "cause": stated})) == stated
+
+
+@pytest.mark.parametrize(("why", "version"), [("consent", 2), ("retention", 3)])
+def test_a_withdrawal_is_written_as_the_first_release_that_says_why(why, version):
+    release = stating(why)
+    said = NAMED if version == 2 else {**NAMED, "cause": why}
+    assert (release.name, release.version) == ("ConsentWithdrawn", version)
+    assert cause(release.fingerprint, write(release, said)) == why
 
 
 @pytest.mark.parametrize(("number", "body"), [(4, SAID), (19, NAMED)])
