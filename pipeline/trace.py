@@ -24,6 +24,7 @@ PASSED_NOTHING_ON = "refine counted it and passed nothing on: the batch's counts
 ACCEPTED = {
     *("Envelope", "IncidentAccepted", "RevisionAccepted", "ReferralAccepted", "PatternAccepted", "AssessmentAccepted"),
 }
+TOO_LATE = "its incident had been withdrawn: it is told to nobody"
 LINKS = ("linked_to", "probable_duplicates")
 _Version = tuple[bytes, bytes | None]
 
@@ -122,7 +123,10 @@ class Tracer:
             return {"ends": "merge has not read it yet: is `tocsin worker merge` running?"}
         hubs = [self._hub(region, event_id) for region in self.secrets]
         found = [hub for hub in hubs if hub]
-        return {"merge": batches, "hubs": found} if found else {"merge": batches, "ends": "its area is in no region"}
+        if found:
+            return {"merge": batches, "hubs": found}
+        late = any(row["event"] == "AssessmentAccepted" for _, row in accepted)
+        return {"merge": batches, "ends": TOO_LATE if late else "its area is in no region"}
 
     def _hub(self, region: str, event_id: bytes) -> Step | None:
         minted = seal.mint(self.secrets[region], event_id)

@@ -4,7 +4,8 @@ One lane is one partition of `accepted`. Either side may be late; the union of w
 any order of arrival and any batching: a link or probable duplicate depends on its two sides alone and is found when
 the later of them comes. A lane holds its whole history: 34 bytes an incident. An incident whose consent is withdrawn
 leaves each hub by one event, which voids what names it; what comes later finds nothing of it. So does a version that is
-no longer the current one, and the next one is met as if it were new.
+no longer the current one, and the next one is met as if it were new. What another node says of an incident meets nothing: it is
+told on (`assessing`).
 """
 
 from collections.abc import Mapping

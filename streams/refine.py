@@ -1,9 +1,9 @@
 """refine: what a node sent becomes accepted, or goes to quarantine with every reason; each event once.
 
 One lane is one node's topic, `raw.<node>`. The walk: unframe, decode the envelope (`envelopes`), see each number once
-(`dedupe`), open and decode the body and judge it by the rules (`bodies`), send it on by area (`accepted`), follow what
+(`dedupe`), open and decode the body and judge it by the rules (`bodies`, `assessments`), send it on by area (`accepted`), follow what
 revises an incident (`revisions`), and say which incidents a withdrawn consent takes out (`withdrawals`).
-Each record has one outcome: accepted (a referral too), revised, waiting (for what it follows), repeated, quarantined,
+Each record has one outcome: accepted (a referral or an assessment too), revised, waiting (for what it follows), repeated, quarantined,
 withdrawn (its case's consent was taken back before), consent_withdrawn, or handed_over. Repeated is decided first, so a
 refused event that comes again is not refused again.
 """

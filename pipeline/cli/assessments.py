@@ -61,7 +61,7 @@ def about(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(
-    epilog="Example: `tocsin node corroborate --incident 9b1c…32 digits --region sahel --source primary --reliability B`. "
+    epilog="Example: `tocsin node corroborate --incident 8c1f0a5e2b7d4c3f9a6e1d2c3b4a5f60 --region sahel --source primary`. "
     "Then `tocsin node sync`."
 )
 @about
@@ -74,8 +74,8 @@ def corroborate(**given: Any) -> None:
 
 
 @click.command(
-    epilog="Example: `tocsin node dispute --incident 9b1c…32 digits --region sahel --source secondary --grounds date`. "
-    "Then `tocsin node sync`."
+    epilog="Example: `tocsin node dispute --incident 8c1f0a5e2b7d4c3f9a6e1d2c3b4a5f60 --region sahel --source secondary "
+    "--grounds date`. Then `tocsin node sync`."
 )
 @about
 @click.option("--grounds", required=True, type=click.Choice(grounds()), help="What your source says otherwise.")

@@ -33,12 +33,10 @@ EMPTY = 1_000  # so many pages of which nothing has come are told
 FOREIGN = "envelope.other_node"
 FAILED = ("stage.failed",)  # nothing was read of it; it may have come again
 FAR = ("envelope.sequence",)  # out of reach when it came; it may have come again
-WORDS = {INCIDENT: "report", PATTERN: "pattern", WITHDRAWAL: "withdrawal"} | {
-    **dict(
-        zip(FOLLOWING, ("amendment", "verification", "retraction", "consent", "referral", "follow_up"), strict=True)
-    ),
-    **dict(zip(ASSESSMENTS, ("corroboration", "dispute", "taking_back"), strict=True)),
-}
+KINDS = (INCIDENT, PATTERN, WITHDRAWAL, *FOLLOWING, *ASSESSMENTS)
+FOLLOWED = ("amendment", "verification", "retraction", "consent", "referral", "follow_up")
+ASSESSED = ("corroboration", "dispute", "taking_back")
+WORDS = dict(zip(KINDS, ("report", "pattern", "withdrawal", *FOLLOWED, *ASSESSED), strict=True))
 OF_A_CASE = (INCIDENT, *FOLLOWING)
 Digests = NDArray[np.uint64]
 

@@ -1,7 +1,7 @@
 """The load of a chaos run: a seeded generator of raw records and the truth about each, by the digest of its value.
 
 Beside what tests/synthetic.py makes there are cases reported again, withdrawn consents, numbers that are never sent,
-numbers that two events claim, referrals, and further versions of incidents: amended, verified, shared further, retracted; made from the newest
+numbers that two events claim, referrals, what other nodes say of an incident, and further versions of incidents: amended, verified, shared further, retracted; made from the newest
 version or from an older one, and now and then from one that was never sent. What becomes of those depends on the order
 in which they arrive; the oracle knows it from the log, so the truth says of each record only what it is.
 """
@@ -20,7 +20,7 @@ from schemas.places import areas_of, monitored_countries, region_codes_of
 from schemas.released import latest
 from schemas.wire import single_object
 from tests import synthetic
-from tests.chaos import referrals
+from tests.chaos import assessments, referrals
 from tests.chaos.referrals import Referral, Said
 from tests.chaos.versions import VERIFIED, Draft, Tales, Told, Version, drafted
 from tests.synthetic import zigzag
@@ -37,6 +37,7 @@ REFERRED, REVISED, STRAY, LIVELY, REPORTED_VERIFIED, ALIKE, LIKE_ANOTHER, LATE =
     0.5,
     0.15,
 )
+ASSESSED, OF_NOTHING, ELSEWHERE, NUMBERLESS, WITHDRAWN = 0.02, 0.1, 0.05, 0.05, 0.3
 FIRST, DAY = 1_767_225_600_000, 86_400_000
 RECORDED = zigzag(FIRST)
 # What the envelope calls them; tests/synthetic.py knows the others.
@@ -48,6 +49,9 @@ KINDS = {
     "ConsentGiven": 5,
     "ReferralMade": 7,
     "ReferralFollowedUp": 8,
+    "IncidentCorroborated": 16,
+    "IncidentDisputed": 17,
+    "AssessmentTakenBack": 18,
 }
 REFERRALS = ("ReferralMade", "ReferralFollowedUp")
 SCHEMA = """
@@ -57,6 +61,7 @@ CREATE TABLE revisions(topic TEXT, digest BLOB, incident BLOB, number INTEGER, r
   more TEXT, PRIMARY KEY(topic, digest)) WITHOUT ROWID;
 CREATE TABLE shared(region TEXT, event_id BLOB, PRIMARY KEY(region, event_id)) WITHOUT ROWID;
 CREATE INDEX by_event ON shared(event_id);
+CREATE TABLE assessments(event_id BLOB PRIMARY KEY, region TEXT, name BLOB, more TEXT) WITHOUT ROWID;
 CREATE TABLE areas(event_id BLOB, area TEXT, PRIMARY KEY(event_id, area)) WITHOUT ROWID;
 CREATE TABLE links(region TEXT, incident BLOB, pattern BLOB, PRIMARY KEY(region, incident, pattern)) WITHOUT ROWID;
 CREATE TABLE seen(topic TEXT, part INTEGER, offset INTEGER, digest BLOB);
@@ -72,12 +77,24 @@ def digest(value: bytes) -> bytes:
 class Load:
     """`records()` yields (topic, key, value) in order without end; `keys` are to be sent before the records that need them.
 
-    `places` are where anything happens, `recent` how many of a node's last cases are reported again or withdrawn.
+    `places` are where anything happens, `recent` how many of a node's last cases are reported again or withdrawn. `secrets`
+    mint the ids of incidents by region: without them none is assessed by another node.
     """
 
     def __init__(
-        self, seed: int, nodes: list[str], epoch_keys: dict[str, bytes], places: int = 60, recent: int = 30
+        self,
+        seed: int,
+        nodes: list[str],
+        epoch_keys: dict[str, bytes],
+        places: int = 60,
+        recent: int = 30,
+        secrets: dict[str, bytes] | None = None,
     ) -> None:
+        self.secrets, self.apart = secrets or {}, random.Random(seed + 1)  # apart, so that all else stays as it is
+        self.assessed: dict[bytes, tuple] = {}
+        self.numbers: dict[tuple[str, bytes], int] = {}
+        self.areas: dict[bytes, str] = {}
+        self.seen, self.left = list[bytes](), list[bytes]()
         self.rng, self.nodes, self.epoch_keys, self.recent = random.Random(seed), nodes, epoch_keys, recent
         self.keys: list[tuple[str, bytes, bytes]] = []
         self.rows: dict[tuple[str, bytes], tuple] = {}
@@ -106,6 +123,8 @@ class Load:
                 insort(self.late[node], (self.made + self.rng.randrange(20, 600), key, value))
                 continue
             yield self._sent(node, key, value)
+            if self.secrets and self.seen and self.apart.random() < ASSESSED:
+                yield from self._assessed(node)
             if self.rng.random() < REPEAT:
                 yield f"raw.{node}", *self.rng.choice(self.sent[node][-3_000:])
 
@@ -140,9 +159,35 @@ class Load:
         case = self.rng.choice(recent) if recent and self.rng.random() < AGAIN else self.rng.randbytes(16)
         self.reported[node].append(case)
         event_id, value, forked = self._event(node, "IncidentReported", case, event, reasons)
+        self.areas[event_id], self.seen = event.area, [*self.seen[-self.recent :], event_id]
         known = self._facts() if broken else event
         self.tales[node].report(case, Version(event_id, self.sequence[node], known), forked)
         return case, value
+
+    def _assessed(self, node: str) -> Iterator[tuple[str, bytes, bytes]]:
+        """Yield what a node says of an incident, and now and then a second time."""
+        value = self._assessment(node)
+        for _ in range(1 + (self.apart.random() < REPEAT)):
+            yield f"raw.{node}", b"", value
+
+    def _assessment(self, node: str) -> bytes:
+        """Return what a node says of a recent incident of any node, under the id of one of its regions, mostly."""
+        rng = self.apart
+        event_id = rng.choice(self.left if self.left and rng.random() < WITHDRAWN else self.seen)
+        region = rng.choice(region_codes_of(self.areas[event_id]) or list(self.secrets))
+        if rng.random() < ELSEWHERE:
+            region = rng.choice(list(self.secrets))
+        name = rng.randbytes(16) if rng.random() < OF_NOTHING else seal.mint(self.secrets[region], event_id)
+        number = self.numbers[node, name] = self.numbers.get((node, name), 0) + 1
+        broken = rng.random() < NUMBERLESS
+        said = assessments.drafted(rng, region, name, 0 if broken else number)
+        self.sequence[node] += 1
+        event_id, facts = self._id(rng), said.encode()
+        value = self._envelope(node, said.kind, event_id, None, RECORDED + facts)
+        reasons = ["assessment.number"] if broken else []
+        self._keep(node, value, event_id, self.sequence[node], said.kind, None, reasons, facts)
+        self.assessed[event_id] = event_id, region, name, json.dumps(said.truth())
+        return value
 
     def _damaged(self, event: synthetic.Incident) -> list[str]:
         damage = self.rng.choice(list(synthetic.BREAKS))
@@ -218,6 +263,7 @@ class Load:
             case = self.rng.choice(lively).case
         self.tales[node].withdraw(case)
         named = self.unnamed.pop(case, [])
+        self.left = [*self.left[-self.recent :], *(each for each in named if each in self.areas)]
         self.sequence[node] += 1
         cause = 1 + self.sequence[node] % 2
         event_id, facts = self._id(), b"\x00" + zigzag(16 * len(named)) + b"".join(named) + zigzag(cause)
@@ -264,8 +310,8 @@ class Load:
         row = (f"raw.{node}", digest(value), told.first.event_id, told.first.number)
         self.revisions[row[:2]] = (*row, json.dumps(replaced), recorded, json.dumps(draft.truth()))
 
-    def _id(self) -> bytes:
-        raw = bytearray((1_767_225_600_000 + self.made).to_bytes(6, "big") + self.rng.randbytes(10))
+    def _id(self, rng: random.Random | None = None) -> bytes:
+        raw = bytearray((1_767_225_600_000 + self.made).to_bytes(6, "big") + (rng or self.rng).randbytes(10))
         raw[6], raw[8] = raw[6] & 0x0F | 0x70, raw[8] & 0x3F | 0x80
         return bytes(raw)
 
@@ -335,6 +381,7 @@ def write_truth(path, load: Load, seen, samples, meta: dict) -> None:
     rows = [row for name, row in load.rows.items() if name not in held]
     book.executemany("INSERT INTO events VALUES(?,?,?,?,?,?,?,?,?)", rows)
     book.executemany("INSERT INTO revisions VALUES(?,?,?,?,?,?,?)", load.revisions.values())
+    book.executemany("INSERT INTO assessments VALUES(?,?,?,?)", load.assessed.values())
     for event_id, event in load.valid.items():
         areas = _places_of(event)
         book.executemany("INSERT INTO areas VALUES(?,?)", [(event_id, area) for area in areas])

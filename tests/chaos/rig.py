@@ -321,7 +321,8 @@ class World:
         """Start load, onlooker and sampler."""
         public = region_keys(self.data, "public")[HOME]
         epochs = {node: synthetic.new_epoch(node, HOME, public) for node in self.nodes}
-        self.load = Load(self.seed, self.nodes, {node: key for node, (key, _) in epochs.items()})
+        secrets = region_keys(self.data, "mint")
+        self.load = Load(self.seed, self.nodes, {node: key for node, (key, _) in epochs.items()}, secrets=secrets)
         self.load.keys += [record for _, record in epochs.values()]
         self.onlooker = Onlooker(self, ["accepted", *(f"hub.{region}" for region in REGIONS)])
         self.sampler = Sampler(self)

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from schemas import rows, seal
+from schemas.columns import Blob
 from schemas.keyring import Keyring
 from schemas.wire import unframe
-from streams import dedupe, merge, refine, refined, revised, revisions, sharing
+from streams import assessing, dedupe, merge, refine, refined, revised, revisions, sharing
+from streams.assessed import Assessed
+from streams.base import Output
 from streams.merge import Merge
 from streams.refine import Refine
 from tests.chaos import bugs, load
-from tests.chaos.oracle import avro, book, checks, expect, topics
+from tests.chaos.oracle import assessments, avro, book, checks, expect, topics
 from tests.chaos.oracle.expect import (
     DECLINED,
     FOLLOWED_UP,
@@ -40,7 +43,7 @@ class Run:
     def __init__(self, seed, size, events=RECORDS):
         self.size, self.ledger, self.log = size, [], {}
         self.epochs = {node: seal.new_case_key() for node in NODES}
-        self.load = load.Load(seed, NODES, self.epochs, places=6, recent=200)
+        self.load = load.Load(seed, NODES, self.epochs, places=6, recent=200, secrets=SECRETS)
         for topic, _, value in islice(self.load.records(), events):
             self.log.setdefault((topic, 0), []).append(value)
         if not size:
@@ -133,6 +136,21 @@ def test_the_load_tries_what_may_become_of_a_referral(tmp_path):
     assert of(found, "SELECT count(*) FROM raw WHERE taken IS NOT NULL AND kind=?", FOLLOWED_UP) > 0
 
 
+@pytest.mark.timeout(120)
+def test_the_load_tries_what_may_become_of_an_assessment(tmp_path):
+    found = Run(6, 0, 12_000).written(tmp_path)
+    kinds = ("IncidentCorroborated", "IncidentDisputed", "AssessmentTakenBack")
+    assert tried(found) >= {(kind, outcome) for kind in kinds for outcome in ("accepted", "quarantined", "repeated")}
+    of_withdrawn = [
+        name for secret in SECRETS.values() for name in assessments.withdrawn(found, secret) if told_of(found, name)
+    ]
+    assert len(of_withdrawn) > 5
+
+
+def told_of(found, name):
+    return of(found, "SELECT count(*) FROM t.assessments WHERE name=?", name) > 0
+
+
 MOVED = """
 SELECT count(*) FROM versions v JOIN t.areas a USING(event_id) JOIN t.areas b ON b.event_id=v.incident
 WHERE v.accepted AND a.area<>b.area"""
@@ -162,11 +180,27 @@ def days_of_referrals_shared():
     sharing._months = lambda columns, name, rows: columns.ints(f"referral.{name}")[rows]
 
 
+def what_was_withdrawn_is_told_on():
+    assessing._removals = lambda *_: ()
+
+
+def an_assessment_is_told_to_nobody():
+    assessing._shared = lambda columns, region, secret, chosen: Output(
+        "hub.sahel", np.zeros(0, np.int32), Blob.of([]), Blob.of([])
+    )
+
+
+def assessments_are_forgotten_on_restart():
+    Assessed.add = lambda *_: None
+
+
 @pytest.fixture
 def unharmed():
     """Take a planted bug out again."""
-    kept = [(module, dict(vars(module))) for module in (dedupe, merge, refine, refined, revised, revisions, sharing)]
+    modules = (assessing, dedupe, merge, refine, refined, revised, revisions, sharing)
+    kept, add = [(module, dict(vars(module))) for module in modules], Assessed.add
     yield
+    Assessed.add = add
     for module, values in kept:
         vars(module).update(values)
 
@@ -186,6 +220,9 @@ def unharmed():
         (bugs.version_not_closed, "I1 hub"),
         (follow_up_ends_nothing, "I1"),
         (days_of_referrals_shared, "I1 hub"),
+        (what_was_withdrawn_is_told_on, "I1 hub"),
+        (an_assessment_is_told_to_nobody, "I1 hub"),
+        (assessments_are_forgotten_on_restart, "I1 hub"),
     ],
 )
 def test_a_bug_in_the_stages_makes_the_oracle_red(tmp_path, unharmed, bug, name):

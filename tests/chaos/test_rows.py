@@ -45,6 +45,7 @@ def test_the_oracle_is_green_for_the_tables_in_a_folder(tmp_path, monkeypatch):
     assert counts["incidents"] > 1_000
     assert counts["duplicates"] > 5
     assert counts["referrals"] > 10
+    assert counts["assessments"] > 10
 
 
 def follow(store, topic, partition, values, size):

@@ -16,11 +16,13 @@ KEYS: dict[str, tuple[tuple[str, str], ...]] = {
     "incidents": (("incident_id", "version_id"),),
     "versions": (("incident_id", "version_id"),),
     "referrals": (("referral_id", "version_id"),),
+    "assessments": (("assessment_id", ""),),
     "patterns": (("pattern_id", ""),),
     "links": (("incident_id", "version_id"), ("pattern_id", "")),
     "duplicates": (("first_id", "first_version"), ("second_id", "second_version")),
     "quarantine": (("topic", ""), ("offset", "")),
 }
+ASSESSED = ("number", "verdict", "source", "reliability", "credibility", "grounds")
 CODED = ("service", "consented", "outcome")
 PERSONS = ("women", "girls", "men", "boys", "unknown")
 
@@ -113,6 +115,9 @@ def _more(name: str, row: dict[str, Any]) -> str | None:
     if name == "referrals":
         months = {each: _day(row[each]) for each in ("referred_in", "followed_up_in")}
         return plain(incident=row["incident_id"], **{each: row[each] for each in CODED}, **months)
+    if name == "assessments":
+        said = {each: row[each] for each in ASSESSED}
+        return plain(incident=row["incident_id"], **said, assessed_in=_day(row["assessed_in"]))
     if name not in ("incidents", "versions"):
         return None
     late, verified = row.get("late_verification"), _day(row.get("verified_on"))

@@ -103,6 +103,7 @@ FACTS = {
     "RevisionAccepted": "@incident",
     "PatternAccepted": "@pattern",
     "ReferralAccepted": "@referral",
+    "AssessmentAccepted": "@assessment",
 }
 
 
@@ -139,6 +140,7 @@ HUB: dict[str, tuple[str, tuple[tuple[str, str], ...], str]] = {
     "IncidentShared": ("incident", (("incident_id", ""),), "@incident"),
     "RevisionShared": ("revision", (("incident_id", "version_id"),), "@incident"),
     "ReferralShared": ("referral", (("referral_id", "version_id"),), ""),
+    "AssessmentShared": ("assessment", (("assessment_id", ""),), ""),
     "VersionClosed": ("closed", (("incident_id", "version_id"),), ""),
     "PatternShared": ("pattern", (("pattern_id", ""),), "@pattern"),
     "PatternLinked": ("link", (("incident_id", "version_id"), ("pattern_id", "")), ""),
@@ -158,6 +160,9 @@ def _hub(book: sqlite3.Connection, frames: Frames, record: Any) -> None:
         more = plain(current=e["current"], **_change(e))
     elif name == "ReferralShared":
         said = ("service", "consented", "outcome", "referred_in", "followed_up_in")
+        more = plain(incident=e["incident_id"].hex(), **{each: e[each] for each in said})
+    elif name == "AssessmentShared":
+        said = ("number", "verdict", "source", "reliability", "credibility", "grounds", "assessed_in")
         more = plain(incident=e["incident_id"].hex(), **{each: e[each] for each in said})
     elif name == "VersionClosed":
         more = plain(ending=e["ending"], ended_on=e["ended_on"])

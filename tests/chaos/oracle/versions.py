@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from tests.chaos.oracle import referrals
+from tests.chaos.oracle import assessments, referrals
 from tests.chaos.oracle.book import mint, plain
 from tests.chaos.oracle.expect import REVISIONS, UNKNOWN
 from tests.chaos.oracle.finding import Book, Finding, rows_of
@@ -30,6 +30,7 @@ def accepted(book: Book, f: Finding) -> None:
     ended = [(part, event_id, plain(ending=ending, ended_at=at)) for part, event_id, ending, at in rows_of(book, query)]
     f.differ("lanes told of a version's end", told, ended)
     referrals.accepted(book, f)
+    assessments.accepted(book, f)
     _tried(book, f, wanted, ended)
 
 
@@ -78,7 +79,7 @@ def shared(book: Book, f: Finding, region: str, secret: bytes) -> None:
         if gone is not None:
             left.add(whose)
     replaced, more_left = referrals.shared(book, f, region, secret)
-    closed, left = closed | replaced, left | more_left
+    closed, left = closed | replaced, left | more_left | assessments.shared(book, f, region, secret)
     found = _hub(book, region, "a, whose, more", "revision")
     f.differ(f"hub.{region} versions", found, revisions)
     _closed(f, region, _hub(book, region, "a, whose, more", "closed"), closed)
@@ -123,11 +124,14 @@ def _linked(
 def removed_again(book: Book, region: str, secret: bytes) -> list[Any]:
     """Return the incidents that a hub is told to remove more often than they have versions there that were taken back.
 
-    Each version that a lane lets go of may say it: two lanes know nothing of each other, nor do two batches of one.
+    Each version that a lane lets go of may say it: two lanes know nothing of each other, nor do two batches of one. So may
+    the lane that has assessments of it.
     """
     query = "SELECT g.incident, count(*) FROM gone g JOIN t.shared s USING(event_id) WHERE s.region=? GROUP BY 1"
     allowed = {mint(secret, incident): count for incident, count in rows_of(book, query, region)}
     counts = Counter(a for (a,) in _hub(book, region, "a", "removed"))
+    assessed = rows_of(book, "SELECT DISTINCT name FROM t.assessments WHERE region=?", region)
+    allowed = {**allowed, **{name: max(1, allowed.get(name, 0)) + (name in allowed) for (name,) in assessed}}
     return [(a, count) for a, count in counts.items() if count > max(1, allowed.get(a, 1))]
 
 
@@ -136,6 +140,7 @@ def stored(book: Book, f: Finding, region: str) -> None:
     left = {a for (a,) in _hub(book, region, "a", "removed")}
     closed = {a: json.loads(more) for a, more in _hub(book, region, "a, more", "closed")}
     referrals.stored(book, f, region, left, set(closed))
+    assessments.stored(book, f, region, left)
     wanted: dict[str, set[Any]] = {"incidents": set(), "versions": set()}
     for a, whose, more in [
         *_hub(book, region, "a, whose, more", "incident"),

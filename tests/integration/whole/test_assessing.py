@@ -7,6 +7,7 @@ import pytest
 from pipeline.log import read
 from pipeline.node.journal import Journal
 from pipeline.node.record import Recorder
+from pipeline.trace import TOO_LATE
 from schemas import seal
 from schemas.rows import read as read_row
 from schemas.wire import unframe
@@ -152,7 +153,8 @@ def test_a_withdrawn_case_takes_its_assessments_with_it_and_what_comes_later_is_
     say(run, SECOND, run.mine[11], "dispute", "--grounds", "other")
     until(lambda: len(of(run, run.mine[11])) == 1)
     assert not of(run, gone)
-    assert "hubs" not in told(run, "why", event_id(run, SECOND, late).hex())
+    story = told(run, "why", event_id(run, SECOND, late).hex())
+    assert ("hubs" in story, story["ends"]) == (False, TOO_LATE)
     until(lambda: forgets(run, "run")["code"] == 0)
     for entry in read(run.kafka, f"hub.{REGION}"):
         row = read_row(*unframe(entry.value)) if entry.value else {}

@@ -163,7 +163,7 @@ def test_the_pages_hold_no_value_of_a_table_and_load_nothing(tmp_path):
     whole = changed("hub/sahel/incidents", dict.fromkeys(("country", "party", "node", "setting"), TAG))
     checked = audit.audit(whole, tmp_path / "docs")
     pages = sorted((tmp_path / "docs").rglob("*.html"))
-    assert len(pages) == 2 * 10 + 1
+    assert len(pages) == 2 * 11 + 1
     assert TAG not in audit.as_json(checked, allow_empty=False, folder=None)
     for page in pages:
         text = page.read_text()
