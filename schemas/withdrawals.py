@@ -1,6 +1,6 @@
-"""Why a case was forgotten: a survivor took her consent back, or it was kept as long as the rule of its class said.
+"""Why a case was forgotten: its survivor took her consent back, its rule said so, or it was handed over to another node.
 
-Both are one event, which names the case and all that was reported of it; whoever counts withdrawals asks here.
+Each is one event, which names the case and all that was reported of it; whoever counts withdrawals asks here.
 """
 
 from schemas.errors import Quarantines
@@ -8,7 +8,7 @@ from schemas.released import Release, by_fingerprint, releases
 from schemas.rows import read
 
 WITHDRAWN = "ConsentWithdrawn"
-CONSENT, RETENTION, UNSPECIFIED = "consent", "retention", "unspecified"
+CONSENT, RETENTION, HANDED_OVER, UNSPECIFIED = "consent", "retention", "handed_over", "unspecified"
 STATED_SINCE = 3  # the version of ConsentWithdrawn from which on it says why
 
 
@@ -22,7 +22,7 @@ def stating(why: str) -> Release:
 
 
 def cause(body_schema: bytes, body: bytes) -> str:
-    """Return why an event of this kind forgets its case: CONSENT, RETENTION, or UNSPECIFIED where it cannot be read.
+    """Return why an event of this kind forgets its case: CONSENT, RETENTION, HANDED_OVER, or UNSPECIFIED where it cannot be read.
 
     `body_schema` is the fingerprint of its contract. Every release before STATED_SINCE means CONSENT.
     """

@@ -17,11 +17,13 @@ from pipeline.cli.renewing import renew
 from pipeline.cli.retention import retention
 from pipeline.cli.revisions import amend, case, grant, retract, verify
 from pipeline.cli.told import fates, say_decided, say_taken
+from pipeline.cli.transfer import transfer
 from pipeline.settings import default_data
 from schemas.consent import scopes
 from schemas.errors import BadInput
-from schemas.withdrawals import CONSENT
+from schemas.withdrawals import HANDED_OVER, RETENTION
 
+FORGOTTEN = {RETENTION: "forgotten, kept as long as the rule said,", HANDED_OVER: "handed over"}
 SHOWN = 20  # refused events that are printed; --json has all
 
 
@@ -41,12 +43,12 @@ class Part(click.ParamType):
 
 @click.group()
 def node() -> None:
-    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, retention, corroborate, dispute, take-back, case, status, sync, fates, renew, handover."""
+    """Run a mission node: init, import, amend, verify, grant, refer, retract, withdraw, retention, corroborate, dispute, take-back, transfer, case, status, sync, fates, renew, handover."""
 
 
 for command in (
     *(amend, verify, grant, refer, retract, retention, corroborate, dispute, take_back),
-    *(case, fates, renew, handover),
+    *(transfer, case, fates, renew, handover),
 ):
     node.add_command(command)
 
@@ -183,7 +185,7 @@ def withdraw(
         with progress(f"Looking through {found.code}", journal.last) as advance:
             done = withdrawing.withdraw(found, journal, numbers, advance)
     for one in done:
-        how = "withdrawn" if one.cause == CONSENT else "forgotten, kept as long as the rule said,"
+        how = FORGOTTEN.get(one.cause, "withdrawn")
         before = f"had been {how} before, by event {one.event}" if one.before else f"{how} by event {one.event}"
         click.echo(f"Case {one.case_ref}: {before}; {one.incidents:,} reported. Its key is destroyed here.")
     click.echo("Now send it: tocsin node sync")

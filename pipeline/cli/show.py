@@ -10,12 +10,13 @@ import click
 
 from pipeline.settings import data_folder
 from schemas.errors import BadInput
-from schemas.withdrawals import CONSENT, RETENTION, UNSPECIFIED
+from schemas.withdrawals import CONSENT, HANDED_OVER, RETENTION, UNSPECIFIED
 
 ID_DIGITS = 32
 FORGOTTEN = {
     CONSENT: "consent was withdrawn",
     RETENTION: "kept as long as the rule said",
+    HANDED_OVER: "handed over",
     UNSPECIFIED: "why, a newer tocsin says",
 }
 

@@ -4,7 +4,7 @@
 their owner only), `journal/`, `heads.log` (signed heads of its chain), `sent.json` (how far it was sent), `receipts.json`
 and `fates.json` (what the hub says became of it, in all and of each number, and has decided), `hub.pin` (the hub's public key, as first seen),
 `imports.jsonl` (what became of each import's rows), `retention.csv` (rules of its own, where it has any), `forgetting.json` (what a
-command has begun to forget).
+command has begun to forget), `transfers/` (cases on their way to or from another node).
 """
 
 import json

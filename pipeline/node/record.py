@@ -105,9 +105,9 @@ class Recorder:
         case = None if kind in ABOUT_NO_CASE else self._new_case()
         return self._record(kind, plain, case, digest)
 
-    def follow(self, case: Case, kind: str, body: dict[str, Any]) -> bytes:
+    def follow(self, case: Case, kind: str, body: dict[str, Any], digest: bytes = NO_DIGEST) -> bytes:
         """Add one event about a case that was recorded before, sealed under the key that it has; return its id."""
-        return self._record(kind, self._plain(kind, body), case)
+        return self._record(kind, self._plain(kind, body), case, digest)
 
     def take_over(self, case: Case, kind: str, body: dict[str, Any]) -> bytes:
         """Add one event about a case that this node could not open until now, and its key with it; return its id."""

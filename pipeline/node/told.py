@@ -61,7 +61,7 @@ def overview(node: Node) -> Overview:
 
 
 def say(code: str, lang: str, **values: Any) -> str:
-    """Return the words of a code of schemas/codes/fates.csv or retention_words.csv, with these values in them."""
+    """Return the words of a code of schemas/codes/fates.csv, retention_words.csv or transfer_words.csv, with these values in them."""
     return _words()[code][lang].format(**values)
 
 
@@ -122,4 +122,4 @@ def _regions(fate: Fate, lang: str) -> Iterator[str]:
 
 @cache
 def _words() -> dict[str, dict[str, str]]:
-    return {row["code"]: row for name in ("fates", "retention_words") for row in read(name)}
+    return {row["code"]: row for name in ("fates", "retention_words", "transfer_words") for row in read(name)}

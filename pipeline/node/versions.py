@@ -21,7 +21,7 @@ from schemas import lifecycle, seal
 from schemas.errors import BadInput, NotSetUp, Quarantines
 from schemas.released import by_fingerprint
 from schemas.rows import read as read_row
-from schemas.withdrawals import RETENTION, WITHDRAWN
+from schemas.withdrawals import HANDED_OVER, RETENTION, WITHDRAWN
 
 REPORTED, AMENDED, VERIFIED, RETRACTED = "IncidentReported", "IncidentAmended", "IncidentVerified", "IncidentRetracted"
 GIVEN = "ConsentGiven"
@@ -38,6 +38,8 @@ CHANGES: Mapping[str, str] = {
     WITHDRAWN: "withdrawn",
 }
 """What an event did to its incident, by its kind."""
+FORGOTTEN: Mapping[str, str] = {RETENTION: "forgotten as its rule says", HANDED_OVER: "handed over"}
+"""How a case was forgotten, by the cause; each other one is a withdrawal."""
 ANOTHER = "envelope.sequence"  # another event has the number, or none can have it: this one may come yet
 
 
@@ -118,7 +120,7 @@ def history(node: Node, reader: Reader, number: int) -> History:
     """
     found = envelopes.of_event(node, reader, number)
     if event := envelopes.withdrawn(found):
-        how = "forgotten as its rule says" if envelopes.why_withdrawn(found) == RETENTION else "withdrawn"
+        how = FORGOTTEN.get(envelopes.why_withdrawn(found), "withdrawn")
         raise BadInput(f"The case of event {number} was {how} by event {event}: nothing of it can be opened.")
     ref = found[0]["case_ref"]
     try:

@@ -1,13 +1,13 @@
 """A case is forgotten: its key goes, and an event has the hub take out all that was reported of it.
 
-A survivor takes her consent back, or the case was kept as long as its rule says; the event says which.
+A survivor takes her consent back, the case was kept as long as its rule says, or another node has it now; the event says which.
 The key's tombstone is safe on the disk before the event, so that whatever happens between, the case cannot be opened any
 more. The event names every version of what was reported, and what was said of referrals, by ids that say nothing of it; it
 travels in clear, since no key is left.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from pipeline.node import forgetting, revising, versions
@@ -19,12 +19,13 @@ from pipeline.node.journal import Journal, Reader
 from pipeline.node.node import Node
 from pipeline.node.record import Recorder
 from pipeline.node.revising import Revised
+from pipeline.node.transfer import boxes
 from pipeline.node.versions import REFERRALS, REPORTED, VERSIONS
 from schemas import consent
 from schemas.errors import BadInput
 from schemas.rows import read as read_row
 from schemas.wire import unframe
-from schemas.withdrawals import CONSENT, WITHDRAWN, cause
+from schemas.withdrawals import CONSENT, HANDED_OVER, WITHDRAWN, cause
 
 NAMED = 1_000  # versions that one event names; a case with more gets several
 
@@ -51,6 +52,7 @@ class _Case:
     incidents: int = 0
     withdrawn: int = 0
     cause: str = CONSENT
+    digests: set[bytes] = field(default_factory=set)
 
 
 def numbers_of(node: Node, importer: Importer, table: Table, wanted: Iterable[int], journal: Reader) -> list[int]:
@@ -80,9 +82,9 @@ def withdraw(
     """
     wanted, of_number = set(numbers), dict[int, bytes]()
     cases: dict[bytes, _Case] = {}
-    for envelope in _of_cases(journal, step):
+    for digest, envelope in _of_cases(journal, step):
         case = cases.setdefault(envelope["case_ref"], _Case([], envelope["sequence"]))
-        _add(case, envelope)
+        _add(case, envelope, digest)
         if envelope["sequence"] in wanted:
             of_number[envelope["sequence"]] = envelope["case_ref"]
     if lacking := wanted - of_number.keys():
@@ -95,6 +97,9 @@ def withdraw(
     cut_off = {ref for ref, case in cases.items() if not case.withdrawn and not held.get(ref)}
     begun = {ref: reason for ref, reason in forgetting.read(node).items() if ref in cut_off}
     causes = {ref: begun.get(ref, why) for ref in chosen if not cases[ref].withdrawn}
+    for ref in chosen:
+        if causes.get(ref, cases[ref].cause) != HANDED_OVER:
+            boxes.forget(node, ref, cases[ref].digests)
     forgetting.write(node, {**begun, **causes})
     found = [_withdrawn(node, journal, ref, cases[ref], causes.get(ref, why)) for ref in chosen]
     journal.forget()
@@ -115,18 +120,19 @@ def narrow(node: Node, journal: Journal, number: int, scope: str) -> Revised:
     return revising.amend(node, journal, number, {"sharing_scope": left})
 
 
-def _of_cases(journal: Journal, step: Callable[[int], None]) -> Iterator[Envelope]:
-    """Yield each event about a case."""
+def _of_cases(journal: Journal, step: Callable[[int], None]) -> Iterator[tuple[bytes, Envelope]]:
+    """Yield the digest and each event about a case."""
     for entry in journal.read():
         step(1)
         envelope = read_row(*unframe(entry.envelope))
         if envelope["case_ref"] is not None:
-            yield envelope
+            yield entry.digest, envelope
 
 
-def _add(case: _Case, envelope: Envelope) -> None:
+def _add(case: _Case, envelope: Envelope, digest: bytes) -> None:
     """Add an event to its case."""
     kind = envelope["kind"]
+    case.digests.add(digest)
     case.incidents += kind == REPORTED
     if kind in VERSIONS | REFERRALS:
         case.versions.append(envelope["event_id"])

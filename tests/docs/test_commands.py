@@ -80,6 +80,7 @@ def test_commands_are_shown():
         "sync",
         "status",
         "fates",
+        "transfer",
     }
 
 

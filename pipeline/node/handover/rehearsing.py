@@ -10,6 +10,7 @@ from pipeline.node.casefiles import CaseFile
 from pipeline.node.handover import deeds, owning
 from pipeline.node.journal import Reader
 from pipeline.node.node import Node
+from pipeline.node.transfer import standing
 from pipeline.node.versions import REPORTED, History
 from schemas.consent import BASIS
 from schemas.handover import COUNTS
@@ -48,8 +49,12 @@ class Rehearsal:
 
 
 def rehearse(node: Node, reader: Reader, step: Callable[[int], None] = lambda _: None) -> Rehearsal:
-    """Look through the whole journal; `step` hears of each event. Damaged where it cannot be read, BadInput where it was left."""
+    """Look through the whole journal; `step` hears of each event.
+
+    Damaged where it cannot be read, BadInput where it was left, or a case is on its way to or from another node.
+    """
     owning.check(node.folder, reader)
+    standing.check_settled(node, reader)
     return look_through(node, reader, step)
 
 

@@ -100,11 +100,12 @@ def test_a_batch_that_was_deleted_is_told_as_the_base_in_which_it_went_up(monkey
     ("withdrawn", "cause", "words"),
     [
         (withdrawal(3, 1, [1], "retention"), "retention", "forget   number 3: kept as long as the rule said"),
+        (withdrawal(3, 1, [1], "handed_over"), "handed_over", "forget   number 3: handed over"),
         (withdrawal(3, 1, [1]), "consent", "forget   number 3: consent was withdrawn"),
         (envelope("ConsentWithdrawn", 3, b"sealed", case(1), by_id(4).fingerprint), "consent", "consent was withdrawn"),
         (envelope("ConsentWithdrawn", 3, b"", case(1), b"12345678"), "unspecified", "why, a newer tocsin says"),
     ],
-    ids=["by rule", "by consent", "first release", "newer release"],
+    ids=["by rule", "handed over", "by consent", "first release", "newer release"],
 )
 def test_an_event_of_a_forgotten_case_says_why_it_was_forgotten(monkeypatch, withdrawn, cause, words):
     log = [report(1, 1), report(2, 2), withdrawn, pattern(4), b"junk", withdrawal(5, 1, [1])]

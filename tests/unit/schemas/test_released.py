@@ -13,7 +13,7 @@ FINGERPRINTS = {
     "Envelope": "c5a0ef1426a96bd1",
     "IncidentReported": "1f3e2f487ebf0fcd",
     "PatternObserved": "e76a6e9009383cc7",
-    "ConsentWithdrawn": "e7a598299beb6a3c",
+    "ConsentWithdrawn": "dc0ddedfd654f81f",
     "EpochKey": "37718071b2eec20b",
     "CaseKey": "c782cbd62c499836",
 }

@@ -8,7 +8,7 @@ SAID = {"recorded_at": 1_700_000_000_000, "scope": "all"}
 NAMED = {**SAID, "incidents": bytes(16)}
 
 
-@pytest.mark.parametrize("stated", ["consent", "retention", "unspecified"])
+@pytest.mark.parametrize("stated", ["consent", "retention", "handed_over", "unspecified"])
 def test_a_withdrawal_says_why(stated):
     release = latest("ConsentWithdrawn")
     assert cause(release.fingerprint, write(release, {**NAMED, "cause": stated})) == stated
@@ -37,7 +37,7 @@ def test_every_release_before_means_consent_also_where_its_body_is_sealed(number
         (latest("ConsentWithdrawn").fingerprint, b"\x00"),
         (
             latest("ConsentWithdrawn").fingerprint,
-            write(latest("ConsentWithdrawn"), {**NAMED, "cause": "consent"})[:-1] + b"\x06",
+            write(latest("ConsentWithdrawn"), {**NAMED, "cause": "consent"})[:-1] + b"\x08",
         ),
         (latest("IncidentRetracted").fingerprint, b"\x00"),
     ],

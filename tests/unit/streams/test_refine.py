@@ -238,7 +238,7 @@ def test_a_withdrawal_of_the_first_version_stops_the_case_and_names_nothing():
     assert state.withdrawn == {case(5)}
 
 
-@pytest.mark.parametrize("cause", ["consent", "retention"])
+@pytest.mark.parametrize("cause", ["consent", "retention", "handed_over"])
 def test_what_a_withdrawal_does_is_the_same_whatever_its_cause_and_release(cause):
     """Release 19 states no cause, which means consent."""
     named = {"recorded_at": RECORDED, "scope": "all", "incidents": identity(1)}

@@ -64,10 +64,10 @@ def test_a_case_that_a_receipt_names_is_withdrawn_whether_the_log_says_so_or_not
 def test_the_first_withdrawal_of_a_case_says_why_it_was_forgotten(monkeypatch):
     unknown = withdrawal(7, 3, [3], schema=b"12345678")
     log = [incident(1, 1), incident(2, 2), incident(3, 3), withdrawal(4, 1, [1], "retention"), withdrawal(5, 2, [2])]
-    log += [withdrawal(6, 2, [2], "retention"), unknown]
+    log += [withdrawal(6, 2, [2], "retention"), unknown, withdrawal(8, 4, [4], "handed_over")]
     following(monkeypatch, withdrawn, [(b"", value) for value in log])
     found = {one.ref: one.cause for one in asyncio.run(withdrawn.withdrawn(None, NODE))}
-    assert found == {case(1): "retention", case(2): "consent", case(3): "unspecified"}
+    assert found == {case(1): "retention", case(2): "consent", case(3): "unspecified", case(4): "handed_over"}
 
 
 def test_a_key_that_comes_after_its_tombstone_is_to_go(monkeypatch):

@@ -295,7 +295,7 @@ def test_a_person_reads_what_became_of_what(desk):
         "refusé": 1,
         "en attente": 1,
         "non reçu": 1,
-        "oublié : consentement retiré, ou conservé aussi longtemps que le veut la règle": 1,
+        "oublié : consentement retiré, conservé aussi longtemps que le veut la règle, ou remis à un autre nœud": 1,
         "remplacé par une version ultérieure": 1,
         "en conflit": 1,
         "pas encore connu": 1,
