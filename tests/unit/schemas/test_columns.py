@@ -66,6 +66,7 @@ def test_both_lanes_read_the_same(release, data):
     assert [found.row(i) for i in range(len(bodies))] == [rows.read(release, body) for body in bodies]
 
 
+@pytest.mark.timeout(60)
 def test_both_lanes_give_the_same_verdict_on_damaged_bytes_and_neighbours_are_not_hurt():
     rng = random.Random(20260807)
     seen = set()
