@@ -101,7 +101,8 @@ def answer(node: Node, note: str) -> Record:
     """
     said = transfers.answered(note)
     record = records.of_offer(node, said.offer)
-    if record is None or not record.case_ref or record.offer.receiver != said.node:
+    own = record is not None and record.case_ref and record.offer.receiver == said.node
+    if record is None or not own or said.verdict == CANCELLED:
         raise BadInput(f"That answers no offer of {node.code}: `tocsin node transfer status` lists them.")
     if record.answer == said:
         return record

@@ -420,6 +420,8 @@ def test_nobody_else_cancels_an_offer(case, tmp_path):
     with pytest.raises(BadInput, match="cancels no offer"):
         taking.cancelled(case.b, forged)
     assert case.states()[1] == ["accepted"]
+    with pytest.raises(BadInput, match="answers no offer"):
+        giving.answer(case.a, giving.cancellation(case.b, records.every(case.b)[0]))
 
 
 def test_an_offer_is_for_the_node_that_it_names(case, tmp_path):
