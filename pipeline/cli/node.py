@@ -188,6 +188,10 @@ def withdraw(
         how = FORGOTTEN.get(one.cause, "withdrawn")
         before = f"had been {how} before, by event {one.event}" if one.before else f"{how} by event {one.event}"
         click.echo(f"Case {one.case_ref}: {before}; {one.incidents:,} reported. Its key is destroyed here.")
+        if one.cause == HANDED_OVER:
+            click.echo(
+                "Her consent is taken back where her case is now: `tocsin node transfer status` names that node."
+            )
     click.echo("Now send it: tocsin node sync")
     if as_json:
         click.echo(json.dumps({"node": found.code, "withdrawn": [asdict(one) for one in done]}))

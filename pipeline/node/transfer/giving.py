@@ -62,7 +62,7 @@ def offer(
     found = contents.of_case(b"", None, case.histories)
     referrals = sum(len(incident.referrals) for incident in found.incidents)
     made = Offer(os.urandom(ID), node.code, receiver, today(), len(found.incidents), referrals, node.public)
-    consented = _wrapped(case, consented_on) if consented_on else b""
+    consented = _wrapped(case, made, consented_on) if consented_on else b""
     record = Record(
         made.signed(node.code, node.secret("sign")), now(), case_ref=case.ref.hex(), consented=consented.hex()
     )
@@ -76,10 +76,14 @@ def cancel(node: Node, journal: Journal, number: int) -> Record:
     if records.of_case(node, ref) is None and (before := records.cancelled(node, ref)):
         return before
     record = _open(node, ref, number)
-    if event := envelopes.withdrawn(found):
-        raise BadInput(f"The case of event {number} is gone by event {event}: nothing can be cancelled.")
-    if journal.keys().get(ref) == b"":
-        raise BadInput(_begun(number))
+    if envelopes.why_withdrawn(found) == HANDED_OVER:
+        raise BadInput(
+            f"The case of event {number} has left by event {envelopes.withdrawn(found)}: it is {record.offer.receiver}'s."
+        )
+    if _cut_off(node, journal, ref):
+        raise BadInput(
+            f"The case of event {number} is leaving, its key is destroyed: `tocsin node transfer complete --event {number}` ends it."
+        )
     boxes.forget(node, ref, ())
     return records.keep(node, changed(record, cancelled=True))
 
@@ -97,7 +101,8 @@ def answer(node: Node, note: str) -> Record:
     """
     said = transfers.answered(note)
     record = records.of_offer(node, said.offer)
-    if record is None or not record.case_ref or record.offer.receiver != said.node:
+    own = record is not None and record.case_ref and record.offer.receiver == said.node
+    if record is None or not own or said.verdict == CANCELLED:
         raise BadInput(f"That answers no offer of {node.code}: `tocsin node transfer status` lists them.")
     if record.answer == said:
         return record
@@ -224,10 +229,6 @@ def _cut_off(node: Node, journal: Journal, ref: bytes) -> bool:
     return journal.keys().get(ref) == b"" and forgetting.read(node).get(ref) == HANDED_OVER
 
 
-def _begun(number: int) -> str:
-    return f"The case of event {number} is leaving, its key is destroyed: `tocsin node transfer complete --event {number}` ends it."
-
-
 def _check_receipted(node: Node, left: list[int]) -> None:
     """Refuse to give a case out that a table may still show: NotSetUp, BadInput."""
     known = receipts.read(node)
@@ -240,14 +241,16 @@ def _check_receipted(node: Node, left: list[int]) -> None:
         )
 
 
-def _wrapped(case: CaseFile, on: date) -> bytes:
-    """Return a day, so that only who can open the case reads it."""
+def _wrapped(case: CaseFile, made: Offer, on: date) -> bytes:
+    """Return a day, so that only who can open the case reads it; no other offer has the nonce."""
     assert case.key is not None
-    return wrapping.wrap(case.key, case.ref, on.isoformat().ljust(wrapping.KEY).encode())
+    return wrapping.wrap(case.key, made.offer_id, on.isoformat().ljust(wrapping.KEY).encode())
 
 
 def _unwrapped(case: CaseFile, record: Record) -> date | None:
     assert case.key is not None
     if not record.consented:
         return None
-    return date.fromisoformat(wrapping.unwrap(case.key, case.ref, bytes.fromhex(record.consented)).decode().strip())
+    return date.fromisoformat(
+        wrapping.unwrap(case.key, record.offer.offer_id, bytes.fromhex(record.consented)).decode().strip()
+    )

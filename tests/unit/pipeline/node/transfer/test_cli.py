@@ -64,7 +64,9 @@ def test_a_case_goes_step_by_step_and_each_command_says_the_next(tocsin, case):
     assert "by event 6." in tocsin("a", "status")
     assert "its incident is event 1 here" in tocsin("b", "status")
     assert "handed over" in tocsin("a", "case", "--event", 1, group=())
-    assert "had been handed over before, by event 6" in tocsin("a", *["withdraw", "--event", "1", "--yes"], group=())
+    said = tocsin("a", *["withdraw", "--event", "1", "--yes"], group=())
+    assert "had been handed over before, by event 6" in said
+    assert "taken back where her case is now" in said
     assert newest(case.b, arrived(case.b)[0])["women"] == 2
 
 

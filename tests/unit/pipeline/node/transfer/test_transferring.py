@@ -391,8 +391,25 @@ def test_an_accepted_offer_can_be_cancelled_until_the_case_leaves(case):
     with pytest.raises(BadInput, match="offered to nobody"):
         case.complete()
     case.through("complete")
-    with pytest.raises(BadInput, match="gone by event 6"):
+    with pytest.raises(BadInput, match="has left by event 6"):
         case.cancel()
+
+
+def test_an_offer_of_a_case_that_was_withdrawn_is_cancelled_so_that_who_accepted_can_drop_its_key(case):
+    case.through("answer")
+    withdraw(case)
+    taking.cancelled(case.b, case.cancel())
+    assert case.states() == [["cancelled"], ["cancelled"]]
+    assert not list((case.b.folder / boxes.FOLDER).glob("*.key"))
+
+
+def test_two_offers_of_a_case_wrap_the_same_day_otherwise(case):
+    case.offer()
+    case.cancel()
+    case.offer()
+    first, second = (record.consented for record in records.every(case.a))
+    assert first[:96] != second[:96]
+    assert len(first) == len(second) == 96
 
 
 def test_nobody_else_cancels_an_offer(case, tmp_path):
@@ -403,6 +420,8 @@ def test_nobody_else_cancels_an_offer(case, tmp_path):
     with pytest.raises(BadInput, match="cancels no offer"):
         taking.cancelled(case.b, forged)
     assert case.states()[1] == ["accepted"]
+    with pytest.raises(BadInput, match="answers no offer"):
+        giving.answer(case.a, giving.cancellation(case.b, records.every(case.b)[0]))
 
 
 def test_an_offer_is_for_the_node_that_it_names(case, tmp_path):
