@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
+from nacl.exceptions import CryptoError
+from nacl.public import PublicKey, SealedBox
+
 from schemas import notes
 from schemas.errors import BadInput
 from schemas.handover import check_signed
@@ -135,6 +138,8 @@ def answered(note: str) -> Answer:
     known = found.accepts or found.verdict in (*reasons(), CANCELLED)
     if found.text != text or not known or sizes != [KEY, KEY, KEY if found.accepts else 0]:
         raise _no_paper("answer")
+    if found.accepts and not _seals(receives):
+        raise _no_paper("answer")
     check_signed(note, Key(found.node, ED25519, signer))
     return found
 
@@ -150,6 +155,15 @@ def given(note: str) -> Given:
     if found.text != text:
         raise _no_paper("case")
     return found
+
+
+def _seals(receives: bytes) -> bool:
+    """Return whether anything can be sealed for a public key: for a point of small order it can't (RFC 7748, section 6.1)."""
+    try:
+        SealedBox(PublicKey(receives)).encrypt(b"")
+    except CryptoError:
+        return False
+    return True
 
 
 def _text(kind: str, words: Mapping[str, object]) -> str:

@@ -108,7 +108,10 @@ def _show(plan: "Plan", lang: str) -> None:
             numbers = ", ".join(map(str, part.goes[:SHOWN])) + (" …" if len(part.goes) > SHOWN else "")
             click.echo(say("keep.first", lang, name=say(f"class.{part.name}", lang), numbers=numbers))
     for held in (each for part in plan.parts for each in part.held):
-        click.echo(say("keep.held_why", lang, event=held.event, referrals=", ".join(map(str, held.referrals))))
+        if held.referrals:
+            click.echo(say("keep.held_why", lang, event=held.event, referrals=", ".join(map(str, held.referrals))))
+        if held.offered:
+            click.echo(say("keep.held_offered", lang, event=held.event, node=held.offered))
     for number in plan.unfinished:
         click.echo(say("keep.unfinished", lang, event=number))
     for number in plan.withdraw_again:

@@ -174,8 +174,7 @@ def release(event: int, out: Path, name: str | None, data: Path | None) -> None:
 
     found = node_of(name, data)
     with sent.open_journal(found) as journal:
-        note = giving.release(found, journal, event)
-    write_text(out, note)
+        giving.release(found, journal, event, lambda note: write_text(out, note))
     click.echo(f"{out}: the case of event {event}, sealed; it opens nothing for anybody else.")
     click.echo(f"There: tocsin node transfer take {out.name}")
 

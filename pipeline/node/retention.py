@@ -1,7 +1,8 @@
 """Which cases a node has kept as long as the rule of their class says; to forget them, as a withdrawn case is forgotten.
 
 Each case has one class. Time counts from the day of the last event that was recorded of it, whatever it was: whoever works
-on a case keeps it. One with a referral that is still open is held until somebody says what became of it.
+on a case keeps it. One with a referral that is still open is held until somebody says what became of it, and one that is offered to
+another node until it has gone or not.
 """
 
 from collections import defaultdict
@@ -15,6 +16,7 @@ from pipeline.node.casefiles import CaseFile
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.node import Node
 from pipeline.node.record import ABOUT_NO_CASE
+from pipeline.node.transfer import records
 from pipeline.node.versions import History
 from pipeline.node.withdrawing import Withdrawn
 from schemas import retention
@@ -27,10 +29,14 @@ FILE = "retention.csv"
 
 @dataclass(frozen=True)
 class Held:
-    """The case of which event `event` was the first is past its rule; the `referrals` of these events are open."""
+    """The case of which event `event` was the first is past its rule; the `referrals` of these events are open.
+
+    Or it is `offered` to the node of this code.
+    """
 
     event: int
     referrals: tuple[int, ...]
+    offered: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ def rules(node: Node, file: Path | None = None) -> Rules:
 def plan(node: Node, reader: Reader, by: Rules, on: date, step: Callable[[int], None] = lambda _: None) -> Plan:
     """Return what goes on a day; `step` hears of each event of the journal that was read. Changes nothing."""
     parts, begun = defaultdict[str, _Gathered](_Gathered), forgetting.read(node)
+    offers = records.receivers(node)
     cut: dict[bool, list[int]] = {True: [], False: []}
     before = 0
 
@@ -101,7 +108,7 @@ def plan(node: Node, reader: Reader, by: Rules, on: date, step: Callable[[int], 
             cut[begun.get(case.ref) == RETENTION].append(case.number)
         elif not case.withdrawn:
             name = class_of(case)
-            _add(parts[name], case, by.months[name], on)
+            _add(parts[name], case, by.months[name], on, offers.get(case.ref, ""))
     every = tuple(_part(name, by.months, parts[name]) for name in CLASSES)
     return Plan(node.code, on, by.source, every, tuple(cut[True]), tuple(cut[False]), before)
 
@@ -130,15 +137,17 @@ def forget(node: Node, journal: Journal, found: Plan, step: Callable[[int], None
     return withdrawing.withdraw(node, journal, found.goes, step, RETENTION)
 
 
-def _add(part: _Gathered, case: CaseFile, months: int | None, on: date) -> None:
-    """Add a case to those of its class."""
+def _add(part: _Gathered, case: CaseFile, months: int | None, on: date, offered: str) -> None:
+    """Add a case to those of its class; `offered` is the node to which it may go."""
     last = max(envelopes.recorded_on(each) for each in case.envelopes)
     through = kept_through(last, months) if months else None
     if through is None or on <= through:
         part.stay += 1
         part.days += [through + timedelta(days=1)] if through else []
-    elif still := tuple(number for history in case.histories for number in referring.unsettled(history)):
-        part.held.append(Held(case.number, still))
+        return
+    still = tuple(number for history in case.histories for number in referring.unsettled(history))
+    if still or offered:
+        part.held.append(Held(case.number, still, offered))
     else:
         part.goes.append(case.number)
 

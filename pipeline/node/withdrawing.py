@@ -96,10 +96,12 @@ def withdraw(
     held = journal.keys()
     cut_off = {ref for ref, case in cases.items() if not case.withdrawn and not held.get(ref)}
     begun = {ref: reason for ref, reason in forgetting.read(node).items() if ref in cut_off}
-    causes = {ref: begun.get(ref, why) for ref in chosen if not cases[ref].withdrawn}
+    leaving = {ref for ref in cut_off if boxes.box_of(node, ref).exists()}  # all else destroys it before the key
+    causes = {ref: begun.get(ref, HANDED_OVER if ref in leaving else why) for ref in chosen if not cases[ref].withdrawn}
     for ref in chosen:
+        boxes.forget_keys(node, cases[ref].digests)
         if causes.get(ref, cases[ref].cause) != HANDED_OVER:
-            boxes.forget(node, ref, cases[ref].digests)
+            boxes.forget_box(node, ref)
     forgetting.write(node, {**begun, **causes})
     found = [_withdrawn(node, journal, ref, cases[ref], causes.get(ref, why)) for ref in chosen]
     journal.forget()

@@ -19,11 +19,13 @@ from pipeline.node.heads import Heads
 from pipeline.node.journal import NO_DIGEST, Journal, Lock, Reader
 from pipeline.node.node import Node
 from pipeline.node.record import Recorder
+from pipeline.node.retention import FILE as RULES
+from pipeline.node.transfer.boxes import FOLDER as TRANSFERS
 from schemas import chain, handover, seal
 from schemas.errors import BadInput
 from schemas.handover import Deed
 
-KEPT = ("heads.log", "sent.json", "receipts.json", "fates.json", "hub.pin")
+KEPT = ("heads.log", "sent.json", "receipts.json", "fates.json", "hub.pin", RULES)
 """Files of the node's folder that go to the successor as they are."""
 MANIFEST = "manifest"
 GROUP = 1_000
@@ -76,7 +78,8 @@ def retire(node: Node, note: str) -> Deed:
     if deeds.signs_with(node.folder) != deed.leaving:
         raise BadInput(f"The key with which {node.code} was handed over is not here, or is destroyed already.")
     handover.check_received(note, deed)
-    for path in sorted(node.folder.glob("*.key")):  # the signing key last: until then the command can be run again
+    keys = [*node.folder.glob(f"{TRANSFERS}/*.key"), *sorted(node.folder.glob("*.key"))]
+    for path in keys:  # the signing key last: until then the command can be run again
         destroy(path)
     return deed
 

@@ -55,8 +55,17 @@ def write(node: Node, path: Path, content: bytes) -> None:
         ) from error
 
 
-def forget(node: Node, ref: bytes, digests: Iterable[bytes]) -> None:
-    """Destroy what may still open a case that is forgotten; `digests` are those of its events in the journal."""
-    destroy(box_of(node, ref))
+def forget_box(node: Node, ref: bytes) -> None:
+    """Destroy what a case of this node is, sealed for another one, and its draft."""
+    _destroy(box_of(node, ref))
+
+
+def forget_keys(node: Node, digests: Iterable[bytes]) -> None:
+    """Destroy the pairs of keys, and their drafts, for which the cases were sealed of which events here have these digests."""
     for digest in digests:
-        destroy(node.folder / FOLDER / f"{digest.hex()}.key")
+        _destroy(node.folder / FOLDER / f"{digest.hex()}.key")
+
+
+def _destroy(path: Path) -> None:
+    for each in (path, path.with_name(f"{path.name}.new")):
+        destroy(each)

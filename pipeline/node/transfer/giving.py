@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import date
 
-from pipeline.node import casefiles, envelopes, forgetting, receipts, versions, withdrawing
+from pipeline.node import casefiles, envelopes, forgetting, receipts, sent, versions, withdrawing
 from pipeline.node.casefiles import CaseFile
 from pipeline.node.entries import Damaged
 from pipeline.node.handover import owning
@@ -18,7 +18,7 @@ from pipeline.node.importing import not_recorded
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.node import Node, mission
 from pipeline.node.record import now, today
-from pipeline.node.transfer import boxes, contents, records
+from pipeline.node.transfer import boxes, contents, records, standing
 from pipeline.node.transfer.records import Record
 from pipeline.node.versions import REFERRALS, VERSIONS, History
 from schemas import lifecycle, transfers, wrapping
@@ -84,7 +84,7 @@ def cancel(node: Node, journal: Journal, number: int) -> Record:
         raise BadInput(
             f"The case of event {number} is leaving, its key is destroyed: `tocsin node transfer complete --event {number}` ends it."
         )
-    boxes.forget(node, ref, ())
+    boxes.forget_box(node, ref)
     return records.keep(node, changed(record, cancelled=True))
 
 
@@ -141,8 +141,8 @@ def complete(node: Node, journal: Journal, number: int, step: Step = lambda _: N
     return HandedOver(done.number, done.event, record.offer.receiver, before=False)
 
 
-def release(node: Node, reader: Reader, number: int) -> str:
-    """Return the note that gives a case out which has left, when the hub has taken it out of its tables.
+def release(node: Node, reader: Reader, number: int, put: Callable[[str], object] = lambda _: None) -> str:
+    """Return the note that gives a case out which has left, when the hub has taken it out of its tables; `put` writes it.
 
     BadInput where it has not left, NotSetUp where the hub has not receipted that, Damaged where it is not in the folder.
     """
@@ -160,6 +160,7 @@ def release(node: Node, reader: Reader, number: int) -> str:
     event = next(reader.read(left[0])).envelope
     given = Given(record.offer.digest, record.answer.digest, event, box.read_bytes())
     note = given.signed(node.code, node.secret("sign"))
+    put(note)
     if not record.released:
         records.keep(node, changed(record, released=True))
     return note
@@ -176,6 +177,12 @@ def _ready(node: Node, reader: Reader, number: int, step: Step) -> CaseFile:
         )
     for each in case.histories:
         _check_stands(each)
+    if any(
+        one.case == case.number and one.state == "accepted" and not one.given for one in standing.every(node, reader)
+    ):
+        raise BadInput(
+            f"The case of event {number} has not come to you wholly: run `tocsin node transfer take` again with its file."
+        )
     return case
 
 
@@ -226,15 +233,18 @@ def _open(node: Node, ref: bytes, number: int) -> Record:
 
 def _cut_off(node: Node, journal: Journal, ref: bytes) -> bool:
     """Return whether a run that was killed has destroyed the key already, and sealed the case before."""
-    return journal.keys().get(ref) == b"" and forgetting.read(node).get(ref) == HANDED_OVER
+    gone = journal.keys().get(ref) == b""
+    return gone and (forgetting.read(node).get(ref) == HANDED_OVER or boxes.box_of(node, ref).exists())
 
 
 def _check_receipted(node: Node, left: list[int]) -> None:
     """Refuse to give a case out that a table may still show: NotSetUp, BadInput."""
-    known = receipts.read(node)
+    known, gone = receipts.read(node), sent.read(node)
     if any(number in left for number, _ in known.refused):
         raise BadInput(f"The hub refused event {left[0]}: `tocsin node status` says why; ask your hub.")
-    if known.through < left[-1] or any(first <= number <= last for first, last in known.missing for number in left):
+    # What this folder has not sent itself, a receipt is not about: an old copy may have been put back.
+    covered = gone.events >= left[-1] and known.end >= gone.end and known.through >= left[-1]
+    if not covered or any(first <= number <= last for first, last in known.missing for number in left):
         raise NotSetUp(
             f"The hub has no receipt yet for event {left[-1]}, by which the case left: its tables may still show it. Run "
             "`tocsin node sync`, and again a little later; then this."

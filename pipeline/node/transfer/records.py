@@ -63,14 +63,22 @@ def of_case(node: Node, ref: bytes) -> Record | None:
     return next((record for record in every(node) if record.case_ref == ref.hex() and record.open), None)
 
 
+def receivers(node: Node) -> dict[bytes, str]:
+    """Return the nodes to which cases of this node may still go, by the cases' references."""
+    return {bytes.fromhex(one.case_ref): one.offer.receiver for one in every(node) if one.case_ref and one.open}
+
+
 def cancelled(node: Node, ref: bytes) -> Record | None:
     """Return the offer of a case of this node that was cancelled last, None where none was."""
     return next((one for one in reversed(every(node)) if one.case_ref == ref.hex() and one.cancelled), None)
 
 
 def keep(node: Node, record: Record) -> Record:
-    """Keep an offer as it stands now, durably, and return it. NotWritten where the disk refuses."""
-    path = node.folder / boxes.FOLDER / f"{record.offer.offer_id.hex()}.json"
+    """Keep an offer as it stands now, durably, and return it. NotWritten where the disk refuses.
+
+    It is named by its digest: another one can bear the same id.
+    """
+    path = node.folder / boxes.FOLDER / f"{record.offer.digest.hex()}.json"
     boxes.write(node, path, json.dumps(asdict(record), indent=1).encode())
     return record
 

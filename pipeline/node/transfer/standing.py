@@ -54,7 +54,7 @@ def every(node: Node, reader: Reader) -> list[Standing]:
     return [
         _given(record, of_case[bytes.fromhex(record.case_ref)])
         if record.case_ref
-        else _received(record, of_digest.get(boxes.digest_of(node, record.offer), 0))
+        else _received(node, record, of_digest.get(boxes.digest_of(node, record.offer), 0))
         for record in kept
     ]
 
@@ -76,8 +76,10 @@ def _given(record: Record, found: list[Envelope]) -> Standing:
     return _standing(record, state, found[0]["sequence"] if found else 0, event if state == "handed_over" else 0)
 
 
-def _received(record: Record, number: int) -> Standing:
-    return _standing(record, "taken" if number else _answered(record), number)
+def _received(node: Node, record: Record, number: int) -> Standing:
+    """Return how an offer to this node stands; taken is what was recorded to its end, when the key is destroyed."""
+    done = number and not boxes.key_of(node, record.offer).exists()
+    return _standing(record, "taken" if done else _answered(record), number)
 
 
 def _answered(record: Record) -> str:

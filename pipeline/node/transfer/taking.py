@@ -24,6 +24,7 @@ from schemas.consent import BASIS, Consent
 from schemas.errors import BadInput, Quarantines
 from schemas.handover import check_signed
 from schemas.notes import ED25519, Key
+from schemas.released import UnknownSchema
 from schemas.rows import read as read_row
 from schemas.transfers import ACCEPTED, Answer, Given, Offer
 from schemas.wire import unframe
@@ -140,10 +141,14 @@ def _opened(offer: Offer, given: Given, private: bytes) -> Contents:
     """Return what the case is. BadInput where it does not open, or is another offer's."""
     try:
         found = contents.unsealed(private, given.box)
+    except UnknownSchema as error:
+        raise BadInput(
+            "The case is written by a newer tocsin: update tocsin here, then take the file again."
+        ) from error
     except (Quarantines, ValueError, TypeError) as error:
         raise BadInput(
-            "The case does not open with the key for which you have accepted it: ask for the file again, or restore the newest "
-            f"backup of the node's folder ({type(error).__name__})."
+            "The case does not open with the key for which you have accepted it: ask for the file again, and change nothing in "
+            f"the node's folder ({type(error).__name__})."
         ) from error
     if found.offer != offer.digest or not found.incidents:
         raise BadInput(
@@ -161,6 +166,8 @@ def _check(node: Node, found: Contents) -> None:
         for known in incident.referrals:
             if reason := referrals.refusal(known, incident.area, today()):
                 raise not_recorded(reason, node.lang)
+        if incident.facts["sharing_basis"] == BASIS and found.consented_on is None:
+            raise BadInput("The file names no day on which the survivor has consented: ask for a new offer with it.")
         if (given := _consent(found, incident)) and (reason := consent.refusal((given.scope,), given)):
             raise not_recorded(reason, node.lang)
 

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from pipeline.node import envelopes, receipts, referring, revising, versions
+from pipeline.node import envelopes, receipts, referring, revising, sent, versions
 from pipeline.node import node as nodes
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.receipts import Receipted
 from pipeline.node.record import today
+from pipeline.node.sent import Sent
 from pipeline.node.transfer import boxes, giving, records, standing, taking
 from schemas import seal
 from schemas.errors import BadInput
@@ -105,6 +106,7 @@ def amended(node, number, **changes):
 
 def receipted(node, through=None, missing=(), refused=None):
     last = Reader(node.journal).mark.last if through is None else through
+    sent.write(node, Sent(events=last, keys=0, end=last))
     receipts.write(node, Receipted(0, last, last, missing, {}, refused or {}))
 
 
