@@ -2,7 +2,8 @@
 
 An incident is known here by the id that its region has, and by that alone: an assessment may come before it, and it may
 lie in another lane. So the lane that all assessments go to is told of every withdrawal and keeps the ids that a region
-could have of it: what was said before is taken out, what comes after is told to nobody.
+could have of it: what was said before is taken out, what comes after is told to nobody. An id of one region that was said of
+another is taken out there.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,35 +17,44 @@ from schemas.minting import mint_batch
 from schemas.released import latest
 from schemas.wire import confluent_prefix
 from streams.arrivals import ASSESSMENTS, WITHDRAWALS, Batch, ids_of
-from streams.assessed import Assessed
+from streams.assessed import ID, Assessed, about, tag
 from streams.assessments import PARTITION
 from streams.base import Output
 from streams.sharing import REMOVED, topic_of
 
+SAID = b"\x02"
+"""Stands behind the id in the key of an assessment: its event may bear the id of an incident or a pattern."""
 FACTS = ("number", "source", "reliability", "credibility", "grounds")
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a batch tells the regions of assessments; how many it tells on, and how many are of what was withdrawn before."""
+    """What a batch tells the regions of assessments; how many it tells on, how many are of what was withdrawn before.
+
+    `outside` are those of a region that there is no more.
+    """
 
     outputs: tuple[Output, ...]
     shared: int
     late: int
+    outside: int
 
 
 def assess(held: Assessed, batch: Batch, partition: int, secrets: Mapping[str, bytes]) -> Told:
     """Enter the assessments of a batch, and what it withdraws; `secrets` by region."""
     outputs = tuple(_removals(held, batch, secrets)) if partition == PARTITION else ()
-    shared = late = 0
+    shared = late = outside = 0
     for _, columns in batch.columns[ASSESSMENTS]:
         for region, rows in _new(held, columns).items():
+            if region not in secrets:
+                outside += len(rows)
+                continue
             told = [row for row, of in rows if of not in held.gone]
             late += len(rows) - len(told)
             shared += len(told)
             if told:
                 outputs += (_shared(columns, region, secrets[region], told),)
-    return Told(outputs, shared, late)
+    return Told(outputs, shared, late, outside)
 
 
 def _new(held: Assessed, columns: Columns) -> dict[str, list[tuple[int, bytes]]]:
@@ -55,9 +65,10 @@ def _new(held: Assessed, columns: Columns) -> dict[str, list[tuple[int, bytes]]]
     )
     for row in range(columns.n):
         event, incident = columns.octets(row, events), columns.octets(row, incidents)
+        region = columns.octets(row, regions).decode()
         if event not in held.of:
-            held.of[event] = incident
-            found.setdefault(columns.octets(row, regions).decode(), []).append((row, incident))
+            held.of[event] = about(incident, region)
+            found.setdefault(region, []).append((row, incident))
     return found
 
 
@@ -75,22 +86,30 @@ def _shared(columns: Columns, region: str, secret: bytes, chosen: list[int]) -> 
         **{name: part(columns, f"assessment.{name}", rows) for name in FACTS},
         "assessed_in": months.astype("datetime64[D]").astype(np.int64),
     }
-    return _output(region, "AssessmentShared", keys, values)
+    return _output(region, "AssessmentShared", _marked(keys, SAID), values)
 
 
 def _removals(held: Assessed, batch: Batch, secrets: Mapping[str, bytes]) -> Iterator[Output]:
-    """Enter what a batch withdraws; yield for each region the removal of what was assessed there."""
+    """Enter what a batch withdraws; yield for each region the removal of what was assessed as one of its own."""
     ids = [ids_of(columns, "event_id") for _, columns in batch.columns[WITHDRAWALS] if columns.n]
     if not ids:
         return
-    known = set(held.of.values())
-    for region, secret in secrets.items():
-        minted = dict.fromkeys(one.tobytes() for one in mint_batch(secret, np.concatenate(ids)))
-        new = [one for one in minted if one not in held.gone]
-        held.gone |= dict.fromkeys(new)
-        if removed := sorted(known.intersection(new)):
-            keys = Blob.of([one + REMOVED.tobytes() for one in removed])
-            yield _output(region, "IncidentRemoved", keys, {"incident_id": Spans.of(Blob.of(removed))})
+    withdrawn = np.concatenate(ids)
+    minted = dict.fromkeys(one.tobytes() for secret in secrets.values() for one in mint_batch(secret, withdrawn))
+    new = {one: None for one in minted if one not in held.gone}
+    held.gone |= new
+    regions = {tag(region): region for region in secrets}
+    removed: dict[str, set[bytes]] = {}
+    for said in held.of.values():
+        if said[:ID] in new and said[ID:] in regions:
+            removed.setdefault(regions[said[ID:]], set()).add(said[:ID])
+    for region in sorted(removed):
+        blob = Blob.of(sorted(removed[region]))
+        yield _output(region, "IncidentRemoved", _marked(blob, REMOVED.tobytes()), {"incident_id": Spans.of(blob)})
+
+
+def _marked(ids: Blob, mark: bytes) -> Blob:
+    return Blob.of([ids.item(row) + mark for row in range(len(ids))])
 
 
 def _output(region: str, name: str, keys: Blob, values: Mapping[str, Part]) -> Output:

@@ -155,6 +155,7 @@ def _counts(records: Records, batch: Batch, news: News, told: Told) -> dict[str,
         _new(each, homeless) for each in (*further, news.incidents, news.patterns)
     )
     letting_go = _sum(batch, WITHDRAWALS) + _sum(batch, ENDINGS)
+    outside += told.outside
     known = (
         incidents + patterns + outside + letting_go + len(batch.refused) + batch.tombstones + told.shared + told.late
     )

@@ -124,19 +124,20 @@ class Eraser:
                 self.hand.write(f"keys.{node}", [(0, key, None) for key in keys])
 
     async def _told(self, cases: Sequence[Case], looked: Looked) -> Looked:
-        """Have merge take out what a withdrawal had named that the log has lost; return what stands when it has done so."""
-        lost = {case.ref: case for case in cases if not case.number}
-        shared = [lost[ref] for ref in sorted(lost.keys() & looked.shared)]
-        if not shared:
+        """Have merge take out what a withdrawal had named that the log has lost, and what came after it; return what stands then."""
+        lost = {case.ref for case in cases if not case.number} & looked.shared
+        again = {case.ref: case for case in cases if case.ref in lost | looked.late}
+        if not again:
             return looked
+        shared = [again[ref] for ref in sorted(again)]
         self.say(
-            f"{ACCEPTED_TOPIC}: merge is told again of {len(shared):,} cases of which the log has lost the withdrawal"
+            f"{ACCEPTED_TOPIC}: merge is told again of {len(shared):,} cases of which it does not know the withdrawal"
         )
         parts = range(self.topics[ACCEPTED_TOPIC].partitions)
         records = [record for case in shared for record in told(sorted(case.events), case.node)]
         self.hand.write(ACCEPTED_TOPIC, [(part, *record) for part in parts for record in records])
         until = time.monotonic() + PATIENCE / 2
-        while _shown(looked, lost.keys()) and time.monotonic() < until:
+        while _shown(looked, again.keys()) and time.monotonic() < until:
             await asyncio.sleep(1)
             looked = await self.stores.look(cases)
         return looked
@@ -258,4 +259,4 @@ async def _all(parts: Iterable[Awaitable[None]]) -> None:
 def _shown(looked: Looked, refs: Collection[bytes]) -> bool:
     """Return whether the hubs or their tables still show any of these cases."""
     left = {one.case for one in looked.left if one.count and one.store.startswith(TABLES)}
-    return any(ref in left or ref in looked.shared for ref in refs)
+    return any(ref in left or ref in looked.shared | looked.late for ref in refs)

@@ -43,12 +43,14 @@ class Looked:
     """One look through all stores: what is `left`, and the records of the log that have to go, by topic and partition.
 
     What is left and does not have to go is not withdrawn there: merge has not taken it out, or the node not its key.
-    `shared` are the cases that a hub still has, since merge was not told to take them out.
+    `shared` are the cases that a hub still has, since merge was not told to take them out; `late` those of which something came
+    after they were taken out.
     """
 
     left: tuple[Left, ...]
     records: Mapping[tuple[str, int], tuple[Hit, ...]]
     shared: frozenset[bytes] = frozenset()
+    late: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,17 @@ class Stores:
         left = list(_counted(ACCEPTED_TOPIC, cases, (events[hit.named] for found in hits.values() for hit in found)))
         for stage in ledgers.STAGES:
             left += _counted(ledgers.topic_of(stage), cases, await self.ledgers.look(stage, events))
-        gone, shared = {case.ref for case in cases if case.receipted}, set[bytes]()
-        for region, secret in self.secrets.items():
-            minted = {seal.mint(secret, event): ref for event, ref in events.items()}
+        gone, shared, late = {case.ref for case in cases if case.receipted}, set[bytes](), set[bytes]()
+        # An assessment may name an incident by the id of another region.
+        minted = {seal.mint(secret, event): ref for secret in self.secrets.values() for event, ref in events.items()}
+        for region in self.secrets:
             topic = topic_of(region)
             naming_them = await naming(self.broker, (topic, 0), HUB, minted)
-            removed = {hit.named for hit in naming_them if hit.contract == REMOVAL}
+            removed = {hit.named: hit.offset for hit in naming_them if hit.contract == REMOVAL}
             found = [hit for hit in naming_them if hit.contract != REMOVAL]
             hits[topic, 0] = [hit for hit in found if hit.named in removed]
             gone |= {minted[one] for one in removed}
+            late |= {minted[hit.named] for hit in found if hit.offset > removed.get(hit.named, hit.offset)}
             shared |= {minted[hit.named] for hit in found if hit.named not in removed}
             left += _counted(topic, cases, (minted[hit.named] for hit in found))
             left += _counted(f"tables of {region}", cases, await asyncio.to_thread(self._rows, region, minted))
@@ -85,7 +89,8 @@ class Stores:
             hits[f"keys.{node}", 0] = [hit for hit in found if hit.key in may_not_be]
             ended = [case.ref for hit in hits[f"keys.{node}", 0] if hit.key.startswith(EPOCH) for case in mine]
             left += _counted(f"keys.{node}", mine, (*ended, *(hit.key for hit in found)))
-        return Looked(tuple(left), {place: tuple(found) for place, found in hits.items() if found}, frozenset(shared))
+        records = {place: tuple(found) for place, found in hits.items() if found}
+        return Looked(tuple(left), records, frozenset(shared), frozenset(late))
 
     async def keys(self, cases: Iterable[Case]) -> dict[str, tuple[list[Hit], set[bytes]]]:
         """Return by node where keys of these cases, and of epochs, stand in its topic, and which of them have a tombstone there."""

@@ -13,6 +13,7 @@ from schemas.places import region_codes_of
 from schemas.released import by_id, latest
 from schemas.wire import confluent, single_object
 from streams import held_bytes
+from streams.assessed import about
 from tests.unit.streams import raw
 from tests.unit.streams.accepted import SECRETS, identity, read, records, value, withdrawn
 from tests.unit.streams.plain import Incident
@@ -118,10 +119,10 @@ def minted(number, region="sahel"):
     return seal.mint(SECRETS[region], identity(number))
 
 
-def said(event, of, region="sahel", verdict="corroborated", number=1, node="N2"):
-    """The accepted assessment of event `event`, about the incident with the number `of` as a region has it."""
+def said(event, of, region="sahel", verdict="corroborated", number=1, node="N2", minted_for=None):
+    """The accepted assessment of event `event`, about the incident with the number `of` as a region has it, or another one."""
     row = {"event_id": identity(event), "node": node, "sequence": event, "recorded_at": RECORDED, "verdict": verdict}
-    facts = {**ASSESSMENT, "region": region, "incident_id": minted(of, region), "number": number}
+    facts = {**ASSESSMENT, "region": region, "incident_id": minted(of, minted_for or region), "number": number}
     return confluent(
         latest("AssessmentAccepted"), rows.write(latest("AssessmentAccepted"), {**row, "assessment": facts})
     )
@@ -139,10 +140,10 @@ def test_an_assessment_is_told_to_the_region_that_it_names_and_to_no_other():
     _, found = run_merge([[said(50, 1, "horn-of-africa", "disputed", 3)]])
     [(topic, _, key, name, row)] = found[0]
     assert (topic, name) == ("hub.horn-of-africa", "AssessmentShared")
-    assert key == row["assessment_id"] == minted(50, "horn-of-africa")
+    assert key == minted(50, "horn-of-africa") + b"\x02"
     assert row == {
         "incident_id": minted(1, "horn-of-africa"),
-        "assessment_id": key,
+        "assessment_id": minted(50, "horn-of-africa"),
         "node": "N2",
         "number": 3,
         "verdict": "disputed",
@@ -205,6 +206,33 @@ def test_a_withdrawal_says_nothing_to_a_region_that_has_neither_the_incident_nor
     assert [(topic, key) for topic, key, _ in of(found, "IncidentRemoved")] == [("hub.sahel", minted(1) + b"\x01")]
 
 
+@pytest.mark.parametrize("base", [(), (BASE,)])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_was_said_of_a_region_by_the_id_of_another_one_goes_there_too(order, base):
+    slip = said(50, 1, "horn-of-africa", minted_for="sahel")
+    _, found = run_merge([[[slip], [withdrawn(1)]][at] for at in order] + [*base, [said(51, 2)]])
+    assert [topic for topic, *_ in of(found, "AssessmentShared")] == ["hub.horn-of-africa"] * (order == (0, 1)) + [
+        "hub.sahel"
+    ]
+    wanted = [("hub.horn-of-africa", minted(1, "sahel") + b"\x01")] if order == (0, 1) else []
+    assert [(topic, key) for topic, key, _ in of(found, "IncidentRemoved")] == wanted
+
+
+def test_what_was_said_of_a_region_that_there_is_no_more_is_told_to_nobody_and_counted():
+    values = [said(50, 1), said(51, 1, "atlantis", minted_for="sahel")]
+    state, outcome = MERGE.step(MERGE.empty("accepted-0"), records(values))
+    assert {topic for topic, *_ in read(outcome.outputs)} == {"hub.sahel"}
+    assert outcome.counts == {"assessments": 1, "outside": 1}
+    _, outcome = MERGE.step(state, records([withdrawn(1)], 2))
+    assert {topic for topic, *_ in read(outcome.outputs)} == {"hub.sahel"}
+
+
+def test_an_assessment_and_an_incident_whose_events_bear_one_id_share_no_key():
+    _, found = run_merge([[reported(1), said(1, 2)]])
+    keys = [key for topic, _, key, _, _ in found[0] if topic == "hub.sahel"]
+    assert len(keys) == len(set(keys)) == 2
+
+
 def test_another_lane_keeps_nothing_of_withdrawals():
     state = MERGE.empty("accepted-1")
     state, outcome = MERGE.step(state, records([withdrawn(1)], partition=1))
@@ -231,7 +259,7 @@ def test_a_base_has_nothing_said_of_what_was_withdrawn_and_what_comes_later_goes
     state, found = run_merge(
         [[reported(1), said(50, 1), said(51, 2)], [withdrawn(1)], BASE, [said(52, 1)], [said(51, 2)]]
     )
-    assert state.assessed.of == {identity(51): minted(2), identity(52): minted(1)}
+    assert state.assessed.of == {identity(51): about(minted(2), "sahel"), identity(52): about(minted(1), "sahel")}
     assert standing(found) == (set(), {minted(51): minted(2)})
     assert identity(1) not in {each.astype(">u8").tobytes() for each in held_bytes.named(MERGE.freeze(state))}
 

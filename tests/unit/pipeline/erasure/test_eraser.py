@@ -99,9 +99,9 @@ def erase(tmp_path, monkeypatch):
     return run
 
 
-def looked(shared=False, **counts):
+def looked(shared=False, late=False, **counts):
     left = tuple(Left(store.replace("_", " "), REF, count) for store, count in counts.items())
-    return Looked(left, {}, frozenset([REF] if shared else []))
+    return Looked(left, {}, frozenset([REF] if shared else []), frozenset([REF] if late else []))
 
 
 def test_merge_is_told_again_of_a_case_whose_withdrawal_the_log_has_lost(erase):
@@ -111,6 +111,18 @@ def test_merge_is_told_again_of_a_case_whose_withdrawal_the_log_has_lost(erase):
         ("accepted", part, event, {"event_id": event, "node": "SYN-1"}) for part in (0, 1) for event in (FIRST, SECOND)
     ]
     assert told == wanted
+    assert made.shelf.of(REF, HUB.key).keys() == set(NAMES)
+
+
+def test_merge_is_told_again_of_a_case_of_which_something_came_after_it_was_taken_out(erase):
+    """It has read the withdrawal with an earlier tocsin, which kept nothing by which it would have known."""
+    case = Case(REF, "SYN-1", 7, 3, frozenset([FIRST]), receipted=True)
+    made = erase(
+        Stores(looked(late=True, tables_of_sahel=1), looked(late=True), looked(tables_of_sahel=1), looked()), case
+    )
+    assert [(topic, part, key) for topic, part, key, _ in made.hand.written] == [
+        ("accepted", part, FIRST) for part in (0, 1)
+    ]
     assert made.shelf.of(REF, HUB.key).keys() == set(NAMES)
 
 
