@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import Fetcher
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from schemas.errors import CutWhileRead, Unreachable
@@ -16,6 +17,17 @@ from schemas.errors import CutWhileRead, Unreachable
 WAIT_MS = 500
 LEDGERS = "ledger."
 RECONNECT_MS = 1_000  # at most between tries; by its default, kafka-python may stay away for half a minute
+
+
+def _aborts(_: Any, batch: Any) -> bool:
+    """Return whether a batch is the marker of an aborted transaction; one that compaction has emptied is none.
+
+    So it is in Java's client (KAFKA-7467). kafka-python 3.0.12 takes the marker to be there, and stops at a topic that was compacted.
+    """
+    return bool(batch.is_control_batch and (record := next(batch, None)) and record.abort)
+
+
+Fetcher.PartitionRecords._contains_abort_marker = _aborts  # noqa: SLF001
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,15 @@ def look(seen: Seen, sequences: Longs, hashes: Hashes) -> Verdicts:
     return verdicts
 
 
+def times(seen: Seen, hashes: Hashes) -> Longs:
+    """Return of each hash how many of the events seen have it, whatever their numbers: a look through all of them."""
+    held = seen.pages[: int(seen.marks[PAGES])]
+    found, counts = np.unique(held[np.isin(held, hashes)], return_counts=True)
+    at = np.searchsorted(found, hashes)
+    hit = np.append(found, np.uint32(0))[at] == hashes  # 0 is no hash
+    return np.where(hit, np.append(counts, 0)[at], 0)
+
+
 @allocating
 def _forget(
     sequences: Longs, before: Longs, top: Ints, mids: Ints, pages: Hashes, numbers: Longs, marks: Longs

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quality.rules import SUITE
 from schemas.columns import Blob
@@ -107,7 +108,7 @@ class Refine:
         observed = patterns(found, good[found.kind[good] == PATTERN])
         said = assessments(found, good[np.isin(found.kind[good], ASSESSMENTS)])
         consents = good[found.kind[good] == WITHDRAWAL]
-        taken_back = named(found, consents)
+        taken_back = _reported(state, found, new, (consents, named(found, consents)))
         handed = good[found.kind[good] == HANDOVER]
         handovers.check(found, handed)
         outputs = [incident_output(found, each, self._node, self._partitions) for each in accepted]
@@ -218,6 +219,28 @@ def _past(state: Refined, found: Envelopes, new: Longs, states: States, since: d
 def _refs(found: Envelopes, rows: Longs) -> list[bytes]:
     refs = found.data[found.case[rows, 0, None] + np.arange(REF_BYTES)]
     return [each.tobytes() for each in refs]
+
+
+def _reported(state: Refined, found: Envelopes, new: Longs, named: tuple[Longs, Longs]) -> Longs:
+    """Return those of the ids that withdrawals name, int64[k, 2], that an event of this node bears which came before.
+
+    A node names what it has reported; of another's incident, or of what it sends afterwards, nobody is told.
+    `new` are the rows of the batch that were entered, `named` those of withdrawals and the ids.
+    """
+    rows, ids = named
+    if not len(ids):
+        return ids
+    at = rows[np.searchsorted(found.body[rows, 0], ids[:, 0], side="right") - 1]
+    hashes = dedupe.hashes(found.data, ids[:, 0].copy())
+    behind = np.sort(_places(dedupe.hashes(found.data, found.event[new, 0].copy()), new))
+    last = np.searchsorted(behind, _places(hashes, np.full(len(at), 0xFFFFFFFF)), side="right")
+    later = last - np.searchsorted(behind, _places(hashes, at))
+    return ids[dedupe.times(state.seen, hashes) > later]
+
+
+def _places(hashes: dedupe.Hashes, rows: Longs) -> NDArray[np.uint64]:
+    """Return hash and row as one number each, in that order."""
+    return hashes.astype(np.uint64) << np.uint64(32) | rows.astype(np.uint64)
 
 
 def _withdrawals(state: Refined, found: Envelopes, rows: Longs) -> dict[bytes, int]:

@@ -51,6 +51,7 @@ def withdrawn(book: Book, secret: bytes) -> set[bytes]:
     """Return all that a withdrawal has named which counts, as a region would call it."""
     query = (
         "SELECT w.event_id FROM withdrawals w JOIN raw r ON r.topic=w.topic AND r.offset=w.offset "
+        "JOIN raw s ON s.topic=w.topic AND s.event_id=w.event_id AND s.first AND s.offset<w.offset "
         "WHERE r.expected='consent_withdrawn'"
     )
     return {mint(secret, event_id) for (event_id,) in rows_of(book, query)}

@@ -32,6 +32,7 @@ def outcome(book: Book, mints: dict[str, bytes]) -> Finding:
     told = "SELECT part, event_id FROM accepted WHERE kind='IncidentWithdrawn'"
     named = (
         "SELECT e.part, w.event_id FROM withdrawals w JOIN raw r ON r.topic=w.topic AND r.offset=w.offset "
+        "JOIN raw s ON s.topic=w.topic AND s.event_id=w.event_id AND s.first AND s.offset<w.offset "
         "JOIN ends e ON e.topic='accepted' WHERE r.expected='consent_withdrawn'"
     )
     f.differ("lanes told of a withdrawal", rows_of(book, told), rows_of(book, named))

@@ -318,3 +318,12 @@ def test_the_id_of_an_incident_in_a_region_is_the_same_in_all_its_versions():
         ]
         assert len(own) == 3
         assert {row["incident_id"] for row in own} == {seal.mint(SECRETS[region], raw.identity(1))}
+
+
+@pytest.mark.parametrize("cut", [1, 2, 9])
+def test_of_what_a_withdrawal_names_lanes_are_told_what_the_node_has_sent_before_and_nothing_else(cut):
+    """Not an incident of another node, nor one that comes later and is stopped then."""
+    values = [incident(1, 1), incident(2, 1), raw.withdrawal(3, 1, [1, 2, 4, 90]), incident(4, 1), incident(5, 2)]
+    _, found, _ = run([values[at : at + cut] for at in range(0, len(values), cut)])
+    told = {row["event_id"] for batch in found for *_, name, row in batch if name == "IncidentWithdrawn"}
+    assert told == {raw.identity(1), raw.identity(2)}
