@@ -2,7 +2,7 @@ from datetime import date, timedelta
 from string import Formatter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import lifecycle, retention, tables
@@ -116,6 +116,7 @@ def test_a_month_ends_on_the_same_date_or_on_its_last_day(last, months, through)
     assert kept_through(last, months) == through
 
 
+@settings(deadline=None)
 @given(DAYS, st.integers(1, retention.LONGEST))
 def test_a_case_is_kept_so_many_months_and_no_day_less_of_a_longer_rule_or_a_later_event(last, months):
     through = kept_through(last, months)

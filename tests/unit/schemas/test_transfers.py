@@ -2,7 +2,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import signing, transfers
@@ -32,6 +32,7 @@ def test_only_an_acceptance_has_a_key(verdict):
     assert ANSWER.accepts
 
 
+@settings(deadline=None)
 @given(event=st.binary(max_size=200), box=st.binary(max_size=2_000))
 def test_a_case_comes_as_it_was_given(event, box):
     case = Given(OFFER.digest, ANSWER.digest, event, box)
