@@ -31,7 +31,7 @@ from tests import synthetic
 ROOT = Path(__file__).parents[3]
 REGIONS = [region.code for region in regions()]
 REGION = "great-lakes"
-SOON = 90
+SOON, ERASING = 90, 240
 
 
 class Whole:
@@ -212,11 +212,11 @@ def rows_of(run, event_id, name, region=REGION):
     return [row for row in rows(run, name, region).to_dicts() if row["incident_id"] == minted]
 
 
-def until(found):
+def until(found, seconds=SOON):
     """Wait until it is so; a table that is not there yet is not so."""
     began = time.monotonic()
     while not _so(found):
-        assert time.monotonic() - began < SOON, "nothing came of it"
+        assert time.monotonic() - began < seconds, "nothing came of it"
         time.sleep(0.3)
 
 

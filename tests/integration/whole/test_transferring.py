@@ -18,6 +18,7 @@ from pipeline.node.transfer import standing
 from schemas import seal
 from tests.integration.whole.conftest import INCIDENT, TAG, record
 from tests.integration.whole.rig import (
+    ERASING,
     REGION,
     ROOT,
     Whole,
@@ -117,6 +118,9 @@ def run(tmp_path_factory):
         moving.look = Look(whole)
         until(lambda: moving.look.seen)
         go(moving)
+        moving.stood = {name: rows_of(whole, moving.theirs, name) for name in ("incidents", "referrals")}
+        moving.shown, moving.count = shown(whole), len(rows(whole, "incidents"))
+        moving.before = rows_of(whole, moving.mine, "versions")
         yield moving
     finally:
         moving.look.over.set()
@@ -142,7 +146,8 @@ def go(moving):
     until(lambda: released(moving))
     moving.gone = shown(whole)
     moving.step(FROM, "release", "--event", "1", "--out", moving.file("case"))
-    until(lambda: forgets(whole, "run")["code"] == 0)
+    until(lambda: forgets(whole, "run")["code"] == 0, ERASING)
+    until(lambda: not lies(whole))  # the broker and the store let go of files a little later
     moving.erased, moving.left = forgets(whole), lies(whole)
     moving.step(TO, "take", moving.file("case"))
     moving.again = told(whole, "node", "transfer", "take", moving.file("case"), "--node", TO)
@@ -178,8 +183,8 @@ def test_the_tables_show_it_at_most_once_at_every_look_and_once_at_the_end(run):
     minted = {seal.mint(run.whole.secrets[REGION], each).hex() for each in (run.mine, run.theirs)}
     assert all(len(seen) <= 1 for seen in run.look.seen)
     assert set().union(*run.look.seen) == minted
-    assert shown(run.whole) == {seal.mint(run.whole.secrets[REGION], run.theirs).hex()}
-    assert len(rows(run.whole, "incidents")) == 5
+    assert run.shown == {seal.mint(run.whole.secrets[REGION], run.theirs).hex()}
+    assert run.count == 5
 
 
 def test_it_is_given_out_only_when_no_table_shows_it(run):
@@ -188,11 +193,11 @@ def test_it_is_given_out_only_when_no_table_shows_it(run):
 
 
 def test_what_the_new_owner_has_is_what_the_first_one_had(run):
-    [row] = rows_of(run.whole, run.theirs, "incidents")
+    [row] = run.stood["incidents"]
     assert (row["women"], row["verification"], row["sharing_scope"]) == (2, "report_pending_verification", "hub")
-    [referral] = rows_of(run.whole, run.theirs, "referrals")
+    [referral] = run.stood["referrals"]
     assert (referral["service"], referral["outcome"]) == ("medical", "pending")
-    assert not rows_of(run.whole, run.mine, "versions")
+    assert not run.before
     assert run.again["recorded"] == []
 
 
