@@ -128,7 +128,7 @@ def test_a_dry_run_lists_exactly_what_goes_and_changes_nothing(run):
     found = run.planned
     assert going(found) == {"did_not_occur": [2], "retracted": [3], "unverified_by_consent": [6]}
     held = [one for part in found["parts"] for one in part["held"]]
-    assert held == [{"event": HELD, "referrals": [10]}]
+    assert held == [{"event": HELD, "referrals": [10], "offered": ""}]
     stays = {part["name"]: part["stay"] for part in found["parts"] if part["stay"]}
     assert stays == {"verified_by_consent": 1, "unverified_by_consent": 1, "no_case": 1}
     assert "by retention.csv" in tocsin(run, "node", "retention", "--node", NODE)
