@@ -11,19 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.build import Part, Spans, encode, part
-from schemas.columns import Blob, Columns, compile  # noqa: A004
+from schemas.build import Part, part
+from schemas.columns import Columns
 from schemas.minting import mint_batch
-from schemas.released import latest
-from schemas.wire import confluent_prefix
+from schemas.order import order_of
 from streams.arrivals import ASSESSMENTS, WITHDRAWALS, Batch, ids_of
 from streams.assessed import ID, Assessed, about, tag
 from streams.assessments import PARTITION
 from streams.base import Output
-from streams.sharing import REMOVED, topic_of
+from streams.sharing import ASSESSED, REMOVED, Parcel, fixed, marked
 
-SAID = b"\x02"
-"""Stands behind the id in the key of an assessment: its event may bear the id of an incident or a pattern."""
 FACTS = ("number", "source", "reliability", "credibility", "grounds")
 
 
@@ -74,19 +71,18 @@ def _new(held: Assessed, columns: Columns) -> dict[str, list[tuple[int, bytes]]]
 
 def _shared(columns: Columns, region: str, secret: bytes, chosen: list[int]) -> Output:
     """Return an AssessmentShared for each of these rows, by minted id."""
-    rows = np.array(chosen)
-    minted = mint_batch(secret, ids_of(columns, "event_id")[rows])
-    order = np.lexsort(minted.T[::-1])
-    rows, keys = rows[order], Blob.of([one.tobytes() for one in minted[order]])
+    parcel, rows = Parcel(region, secret), np.array(chosen)
+    minted = parcel.mint(ids_of(columns, "event_id")[rows])
     months = columns.ints("assessment.assessed_on")[rows].astype("datetime64[D]").astype("datetime64[M]")
     values: dict[str, Part] = {
         "incident_id": part(columns, "assessment.incident_id", rows),
-        "assessment_id": Spans.of(keys),
+        "assessment_id": fixed(minted),
         **{name: part(columns, name, rows) for name in ("node", "verdict")},
         **{name: part(columns, f"assessment.{name}", rows) for name in FACTS},
         "assessed_in": months.astype("datetime64[D]").astype(np.int64),
     }
-    return _output(region, "AssessmentShared", _marked(keys, SAID), values)
+    parcel.add("AssessmentShared", marked(minted, ASSESSED), values, order_of(minted))
+    return parcel.output()
 
 
 def _removals(held: Assessed, batch: Batch, secrets: Mapping[str, bytes]) -> Iterator[Output]:
@@ -104,15 +100,7 @@ def _removals(held: Assessed, batch: Batch, secrets: Mapping[str, bytes]) -> Ite
         if said[:ID] in new and said[ID:] in regions:
             removed.setdefault(regions[said[ID:]], set()).add(said[:ID])
     for region in sorted(removed):
-        blob = Blob.of(sorted(removed[region]))
-        yield _output(region, "IncidentRemoved", _marked(blob, REMOVED.tobytes()), {"incident_id": Spans.of(blob)})
-
-
-def _marked(ids: Blob, mark: bytes) -> Blob:
-    return Blob.of([ids.item(row) + mark for row in range(len(ids))])
-
-
-def _output(region: str, name: str, keys: Blob, values: Mapping[str, Part]) -> Output:
-    release = latest(name)
-    blob = encode(compile(release), len(keys), values, confluent_prefix(release))
-    return Output(topic_of(region), np.zeros(len(keys), np.int32), keys, blob)
+        parcel, gone = Parcel(region, secrets[region]), bytearray(b"".join(removed[region]))
+        found = np.frombuffer(gone, np.uint8).reshape(-1, ID)
+        parcel.add("IncidentRemoved", marked(found, REMOVED), {"incident_id": fixed(found)}, order_of(found))
+        yield parcel.output()

@@ -47,8 +47,8 @@ class Ended:
     endings: Longs
 
 
-CLOSED, REMOVED = np.array([[0]], np.uint8), np.array([[1]], np.uint8)
-"""What stands behind the id in the key of the end of a version, and of a removal."""
+CLOSED, REMOVED, ASSESSED = (np.array([[mark]], np.uint8) for mark in range(3))
+"""What stands behind the id in the key of the end of a version, of a removal, and of an assessment."""
 NOTHING_ENDED = Ended(*(np.zeros(0, np.int64) for _ in range(3)))
 
 
@@ -88,7 +88,7 @@ class News:
 
 
 @dataclass(eq=False)
-class _Parcel:
+class Parcel:
     """What one region receives: framed records and their keys, uint8[n, bytes of a key].
 
     `minted` uint8[n, 16] are the ids of the incidents from number `first` on, where the region receives them.
@@ -96,20 +96,23 @@ class _Parcel:
 
     region: str
     secret: bytes
-    first: int
-    minted: Minted
+    first: int = 0
+    minted: Minted = field(default_factory=lambda: np.zeros((0, 16), np.uint8))
     keys: list[Minted] = field(default_factory=list)
     values: list[Blob] = field(default_factory=list)
 
     def add(self, name: str, keys: Minted, values: Mapping[str, Part], order: Longs) -> None:
+        """Add an event of this name for each key, in this order."""
         release = latest(name)
         self.put(keys[order], encode(compile(release), len(keys), values, confluent_prefix(release), order))
 
     def put(self, keys: Minted, values: Blob) -> None:
+        """Add records that are framed already."""
         self.keys.append(keys)
         self.values.append(values)
 
     def mint(self, ids: Words) -> Minted:
+        """Return ids as the region has them."""
         return mint_batch(self.secret, ids)
 
     def incidents(self, numbers: Longs, ids: Words) -> Minted:
@@ -123,6 +126,7 @@ class _Parcel:
         return minted
 
     def output(self) -> Output:
+        """Return what was added, for the region's topic."""
         sizes = np.concatenate([np.full(len(keys), keys.shape[1], np.int64) for keys in self.keys])
         keys = Blob(np.concatenate([keys.reshape(-1) for keys in self.keys]), offsets_of(sizes))
         return Output(topic_of(self.region), np.zeros(len(sizes), np.int32), keys, joined(self.values))
@@ -142,7 +146,7 @@ def _homes(area: bytes) -> tuple[bool, ...]:
 def share(news: News, secrets: Mapping[str, bytes]) -> tuple[Output, ...]:
     """Return one output for each region to which the batch brings something; `secrets` by region in their order."""
     first, count = news.first, news.held.incident_count
-    parcels = [_Parcel(r, secret, first, np.zeros((count - first, 16), np.uint8)) for r, secret in secrets.items()]
+    parcels = [Parcel(r, secret, first, np.zeros((count - first, 16), np.uint8)) for r, secret in secrets.items()]
     for arrived in news.incidents:
         _BRING.get(arrived.release.name, _incidents)(parcels, arrived, news.homes)
     for arrived in news.patterns:
@@ -162,7 +166,7 @@ def joined(blobs: list[Blob]) -> Blob:
     return Blob(np.concatenate([blob.data[blob.bounds[0] : blob.bounds[-1]] for blob in blobs]), bounds)
 
 
-def _incidents(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_]) -> None:
+def _incidents(parcels: list[Parcel], arrived: Arrived, homes: NDArray[np.bool_]) -> None:
     rows, numbers, areas = arrived.rows, arrived.numbers, arrived.areas[arrived.rows]
     chosen = np.logical_or.reduce(homes, axis=1)[areas]
     if not chosen.all():
@@ -173,7 +177,7 @@ def _incidents(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_
         parcel.minted[numbers[mine] - parcel.first] = minted
 
 
-def _revisions(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_]) -> None:
+def _revisions(parcels: list[Parcel], arrived: Arrived, homes: NDArray[np.bool_]) -> None:
     columns = arrived.columns
     release = carrier("RevisionShared", "incident", arrived.release)
     layout, prefix = compile(release, ("incident",)), confluent_prefix(release)
@@ -186,15 +190,15 @@ def _revisions(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_
         parcel.minted[numbers - parcel.first] = versions
         values: dict[str, Part] = {
             **{name: part(columns, name, rows) for name in REVISION},
-            "version_id": _fixed(versions),
-            "incident_id": _fixed(incidents),
+            "version_id": fixed(versions),
+            "incident_id": fixed(incidents),
             "recorded_on": columns.ints("recorded_at")[rows] // DAY,
         }
         order = order_of(versions)
         parcel.put(versions[order], encode(layout, len(rows), values, prefix, order))
 
 
-def _referrals(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_]) -> None:
+def _referrals(parcels: list[Parcel], arrived: Arrived, homes: NDArray[np.bool_]) -> None:
     columns, wanted = arrived.columns, homes[arrived.areas[arrived.rows]]
     for parcel, mine in zip(parcels, wanted.T, strict=True):
         rows, numbers = arrived.rows[mine], arrived.numbers[mine]
@@ -207,9 +211,9 @@ def _referrals(parcels: list[_Parcel], arrived: Arrived, homes: NDArray[np.bool_
         values: dict[str, Part] = {
             **{name: part(columns, name, rows) for name in ("node", "area")},
             **{name: part(columns, f"referral.{name}", rows) for name in ("service", "consented", "outcome")},
-            "referral_id": _fixed(referrals),
-            "version_id": _fixed(versions),
-            "incident_id": _fixed(incidents),
+            "referral_id": fixed(referrals),
+            "version_id": fixed(versions),
+            "incident_id": fixed(incidents),
             "referred_in": _months(columns, "referred_on", rows),
             "followed_up_in": followed_up,
         }
@@ -225,7 +229,7 @@ def _months(columns: Columns, name: str, rows: Longs) -> Longs:
     return days.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
 
 
-def _patterns(parcels: list[_Parcel], arrived: Arrived) -> None:
+def _patterns(parcels: list[Parcel], arrived: Arrived) -> None:
     offsets, spans = arrived.columns.lists("leads")
     known = names.empty()
     names.add(known, [parcel.region.encode() for parcel in parcels])
@@ -239,13 +243,13 @@ def _patterns(parcels: list[_Parcel], arrived: Arrived) -> None:
 
 
 def _facts(
-    parcels: list[_Parcel],
+    parcels: list[Parcel],
     arrived: Arrived,
     rows: Longs,
     wanted: Iterable[NDArray[np.bool_]],
     name: str,
     more: Mapping[str, Part],
-) -> list[tuple[_Parcel, Longs, Minted]]:
+) -> list[tuple[Parcel, Longs, Minted]]:
     """Add the incidents or patterns of `rows` to each parcel that wants them, for each bool[rows]; return their new ids.
 
     They are encoded once, their facts copied byte for byte; what a region receives differs in the id alone.
@@ -291,7 +295,7 @@ class _Incidents:
         revised = held.origins.revised(events)
         return cls(numbers, events, revised, held.origins.incidents(events) if revised.any() else events)
 
-    def ids(self, parcel: _Parcel, rows: Longs) -> tuple[Minted, Minted]:
+    def ids(self, parcel: Parcel, rows: Longs) -> tuple[Minted, Minted]:
         """Return the minted ids, uint8[n, 16], of the incidents `rows` int64[n], and those of their versions."""
         versions, revised = parcel.incidents(self.numbers[rows], self.events[rows]), self.revised[rows]
         if not revised.any():
@@ -307,7 +311,7 @@ class _Incidents:
         return Spans(np.zeros(16, np.uint8), np.broadcast_to(np.array([0, 16]), (len(self.numbers), 2)), self.revised)
 
 
-def _links(parcels: list[_Parcel], news: News) -> None:
+def _links(parcels: list[Parcel], news: News) -> None:
     links = news.links.astype(np.int64)
     incidents, patterns = _Incidents.of(news.held, links[:, 0]), news.held.pattern_ids(links[:, 1])
     values: dict[str, Part] = {
@@ -318,14 +322,14 @@ def _links(parcels: list[_Parcel], news: News) -> None:
         "days_outside": links[:, 3],
     }
 
-    def sides(parcel: _Parcel, rows: Longs) -> _Sides:
+    def sides(parcel: Parcel, rows: Longs) -> _Sides:
         (first, version), second = incidents.ids(parcel, rows), parcel.mint(patterns[rows])
         return first, second, (version, second), ((version, incidents.revised[rows]),)
 
     _pairs(parcels, news, "PatternLinked", links, values, sides)
 
 
-def _duplicates(parcels: list[_Parcel], news: News) -> None:
+def _duplicates(parcels: list[Parcel], news: News) -> None:
     pairs = news.duplicates.astype(np.int64)
     one, other = (_Incidents.of(news.held, pairs[:, k]) for k in (0, 1))
     values: dict[str, Part] = {
@@ -337,7 +341,7 @@ def _duplicates(parcels: list[_Parcel], news: News) -> None:
         "reasons": pairs[:, 3],
     }
 
-    def sides(parcel: _Parcel, rows: Longs) -> _Sides:
+    def sides(parcel: Parcel, rows: Longs) -> _Sides:
         (first, version), (second, other_version) = one.ids(parcel, rows), other.ids(parcel, rows)
         versions = (version, one.revised[rows]), (other_version, other.revised[rows])
         return first, second, (version, other_version), versions
@@ -346,12 +350,12 @@ def _duplicates(parcels: list[_Parcel], news: News) -> None:
 
 
 def _pairs(
-    parcels: list[_Parcel],
+    parcels: list[Parcel],
     news: News,
     name: str,
     pairs: Longs,
     values: Mapping[str, Part],
-    sides: Callable[[_Parcel, Longs], _Sides],
+    sides: Callable[[Parcel, Longs], _Sides],
 ) -> None:
     """Add links or probable duplicates, int64[k, 4], to each parcel: encoded once, ids and versions are written in.
 
@@ -384,32 +388,30 @@ def _write_versions(told: Blob, order: Longs, versions: _Versions) -> None:
         ends -= np.where(revised[order], 17, 1)
 
 
-def _closings(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
+def _closings(parcel: Parcel, news: News, within: NDArray[np.bool_]) -> None:
     """Add which versions are no longer current; after all that may name them, for whoever reads in order."""
     mine = within[news.held.areas_of(news.ended.numbers)]
     if mine.any():
         ended, rows = _Incidents.of(news.held, news.ended.numbers), np.flatnonzero(mine)
         ids, versions = ended.ids(parcel, rows)
         values: dict[str, Part] = {
-            "incident_id": _fixed(ids),
-            "version_id": Spans(versions.reshape(-1), _fixed(versions).spans, ended.revised[rows]),
+            "incident_id": fixed(ids),
+            "version_id": Spans(versions.reshape(-1), fixed(versions).spans, ended.revised[rows]),
             "ended_on": news.ended.days[mine],
             "ending": news.ended.endings[mine],
         }
-        parcel.add(
-            "VersionClosed", _marked(versions, CLOSED), values, order_of(np.concatenate([ids, versions], axis=1))
-        )
+        parcel.add("VersionClosed", marked(versions, CLOSED), values, order_of(np.concatenate([ids, versions], axis=1)))
 
 
-def _removals(parcel: _Parcel, news: News, within: NDArray[np.bool_]) -> None:
+def _removals(parcel: Parcel, news: News, within: NDArray[np.bool_]) -> None:
     """Add what leaves the region, each incident once whatever its versions; after all that may name it."""
     mine = np.flatnonzero(within[news.held.areas_of(news.gone)])
     if len(mine):
         ids = np.unique(_Incidents.of(news.held, news.gone).ids(parcel, mine)[0], axis=0)
-        parcel.add("IncidentRemoved", _marked(ids, REMOVED), {"incident_id": _fixed(ids)}, order_of(ids))
+        parcel.add("IncidentRemoved", marked(ids, REMOVED), {"incident_id": fixed(ids)}, order_of(ids))
 
 
-def _marked(ids: Minted, mark: Minted) -> Minted:
+def marked(ids: Minted, mark: Minted) -> Minted:
     """Return keys, the ids with one byte behind each."""
     return np.hstack([ids, np.broadcast_to(mark, (len(ids), 1))])
 
@@ -419,6 +421,7 @@ def _named(held: Held, areas: Column) -> Spans:
     return Spans(held.areas.text, np.stack([bounds[areas], bounds[areas + np.int64(1)]], axis=1))
 
 
-def _fixed(ids: Minted) -> Spans:
+def fixed(ids: Minted) -> Spans:
+    """Return where each id lies, as the values of a field."""
     starts = np.arange(len(ids), dtype=np.int64) * 16
     return Spans(ids.reshape(-1), np.stack([starts, starts + 16], axis=1))
