@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
-from schemas.events import load
+from schemas.events import symbols
 from schemas.places import regions
 
 CORROBORATED, DISPUTED, TAKEN_BACK = "corroborated", "disputed", "taken_back"
@@ -34,19 +34,19 @@ class Assessment:
 @cache
 def sources() -> tuple[str, ...]:
     """Return the kinds of sources."""
-    return _symbols("source")
+    return symbols("Assessment", "source")
 
 
 @cache
 def reliabilities() -> tuple[str, ...]:
     """Return the reliabilities of a source, Admiralty scale."""
-    return _symbols("reliability")
+    return symbols("Assessment", "reliability")
 
 
 @cache
 def grounds() -> tuple[str, ...]:
     """Return what can be disputed."""
-    return _symbols("grounds")
+    return symbols("Assessment", "grounds")
 
 
 def refusal(said: Assessment, verdict: str, recorded_on: date) -> str:
@@ -65,9 +65,3 @@ def refusal(said: Assessment, verdict: str, recorded_on: date) -> str:
     if not 1 <= said.credibility <= LEAST_CREDIBLE:
         return "assessment.credibility"
     return "assessment.day" if (said.assessed_on - recorded_on).days > 1 else ""
-
-
-def _symbols(name: str) -> tuple[str, ...]:
-    """Return what a coded field may hold, but for the symbol that stands for what a newer contract adds."""
-    fields = {field["name"]: field["type"] for field in load("Assessment")["fields"]}
-    return tuple(symbol for symbol in fields[name]["symbols"] if symbol != UNSPECIFIED)

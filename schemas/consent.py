@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
-from schemas.events import load
+from schemas.events import symbols
 
 BASIS = "informed_consent"
 
@@ -27,8 +27,7 @@ class Consent:
 @cache
 def scopes() -> tuple[str, ...]:
     """Return the audiences in their order: each includes those before it."""
-    fields = {field["name"]: field["type"] for field in load("Incident")["fields"]}
-    return tuple(fields["sharing_scope"]["symbols"])
+    return symbols("Incident", "sharing_scope")
 
 
 def wider(scope: str, before: Iterable[str]) -> bool:

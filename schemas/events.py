@@ -39,6 +39,12 @@ def load(name: str, version: int = 1, root: Path = ROOT) -> dict[str, Any]:
     return schema
 
 
+def symbols(contract: str, name: str) -> tuple[str, ...]:
+    """Return what a coded field of a contract may hold, but for the symbol that stands for what a newer one adds."""
+    fields = {field["name"]: field["type"] for field in load(contract)["fields"]}
+    return tuple(symbol for symbol in fields[name]["symbols"] if symbol != "unspecified")
+
+
 def _whole(node: Any, seen: dict[str, Any], version: int, root: Path) -> Any:
     if isinstance(node, list):
         return [_whole(branch, seen, version, root) for branch in node]

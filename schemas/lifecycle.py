@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TypeAlias
 
-from schemas.events import load
+from schemas.events import symbols
 from schemas.tables import read
 
 ID = 16
@@ -42,19 +42,19 @@ def allowed_moves() -> frozenset[tuple[str, str]]:
 @cache
 def states() -> tuple[str, ...]:
     """Return the states of verification."""
-    return _symbols("Incident", "verification")
+    return symbols("Incident", "verification")
 
 
 @cache
 def steps() -> tuple[str, ...]:
     """Return the steps of verification in their order."""
-    return _symbols("IncidentVerified", "step")
+    return symbols("IncidentVerified", "step")
 
 
 @cache
 def reasons() -> tuple[str, ...]:
     """Return the reasons for which an incident is retracted; a withdrawn consent is none of them."""
-    return _symbols("IncidentRetracted", "reason")
+    return symbols("IncidentRetracted", "reason")
 
 
 def chain(before: Chain, move: tuple[str, str], taken: tuple[str, bytes]) -> Chain:
@@ -80,12 +80,6 @@ def refusal(before: Chain, move: tuple[str, str], taken: tuple[str, bytes]) -> s
     if steps().index(step) <= steps().index(before[-1][0]):
         return "revision.step"
     return "revision.same_verifier" if verifier in {who for _, who in before} else ""
-
-
-def _symbols(contract: str, name: str) -> tuple[str, ...]:
-    """Return what a coded field may hold, but for the symbol that stands for what a newer contract adds."""
-    fields = {field["name"]: field["type"] for field in load(contract)["fields"]}
-    return tuple(symbol for symbol in fields[name]["symbols"] if symbol != "unspecified")
 
 
 def _anew(move: tuple[str, str]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
-from schemas.events import load
+from schemas.events import symbols
 from schemas.places import country_of
 
 PENDING, ONGOING, DECLINED = "pending", "service_ongoing", "declined"
@@ -27,13 +27,13 @@ class Referral:
 @cache
 def services() -> tuple[str, ...]:
     """Return the services that a survivor can be referred to."""
-    return _symbols("service")
+    return symbols("Referral", "service")
 
 
 @cache
 def outcomes() -> tuple[str, ...]:
     """Return what a follow-up can find."""
-    return tuple(symbol for symbol in _symbols("outcome") if symbol != PENDING)
+    return tuple(symbol for symbol in symbols("Referral", "outcome") if symbol != PENDING)
 
 
 def refusal(known: Referral, area: str, recorded_on: date) -> str:
@@ -56,9 +56,3 @@ def _possible(known: Referral) -> tuple[str, ...]:
     if known.followed_up_on:
         return outcomes() if known.consented else ()
     return (PENDING,) if known.consented else (DECLINED,)
-
-
-def _symbols(name: str) -> tuple[str, ...]:
-    """Return what a coded field may hold, but for the symbol that stands for what a newer contract adds."""
-    fields = {field["name"]: field["type"] for field in load("Referral")["fields"]}
-    return tuple(symbol for symbol in fields[name]["symbols"] if symbol != "unspecified")
