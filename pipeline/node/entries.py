@@ -7,6 +7,7 @@ A length of 0 is no entry, so that a tail of zeros, which file systems leave aft
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -29,6 +30,17 @@ class NotWritten(Stops):
     """The disk refused; what was not acknowledged counts as not recorded."""
 
     exit_code = 74
+
+
+@contextmanager
+def writing(folder: Path, advice: str = "run the command again.") -> Iterator[None]:
+    """Make a disk that refuses one of our errors, NotWritten, with advice."""
+    try:
+        yield
+    except OSError as error:
+        raise NotWritten(
+            f"The disk refused to write in {folder} ({error.strerror}); free some space and {advice}"
+        ) from error
 
 
 @dataclass(frozen=True)

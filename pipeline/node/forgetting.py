@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 
 from pipeline.files import replace, sync_folder
-from pipeline.node.entries import NotWritten
+from pipeline.node.entries import writing
 from pipeline.node.node import Node
 
 FILE = "forgetting.json"
@@ -26,13 +26,9 @@ def read(node: Node) -> dict[bytes, str]:
 def write(node: Node, begun: Mapping[bytes, str]) -> None:
     """Keep what was begun, durably; no file where that is nothing. NotWritten where the disk refuses."""
     path = node.folder / FILE
-    try:
+    with writing(node.folder):
         if begun:
             replace(path, json.dumps({ref.hex(): cause for ref, cause in begun.items()}).encode())
         elif path.exists():
             path.unlink()
             sync_folder(node.folder)
-    except OSError as error:
-        raise NotWritten(
-            f"The disk refused to write in {node.folder} ({error.strerror}); free some space and run the command again."
-        ) from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.files import replace
-from pipeline.node.entries import NotWritten
+from pipeline.node.entries import writing
 from pipeline.node.node import Node
 from schemas.decisions import Decided, read_decision
 from schemas.fates import BadFates, Fate, read_page
@@ -91,13 +91,8 @@ def write(node: Node, known: Known) -> None:
 
 def write_file(node: Node, name: str, content: bytes) -> None:
     """Write one of the files that hold what the hub tells. NotWritten where the disk refuses."""
-    try:
+    with writing(node.folder, "run `tocsin node sync` again: it reads what the hub has told again."):
         replace(node.folder / name, content)
-    except OSError as error:
-        raise NotWritten(
-            f"The disk refused to write in {node.folder} ({error.strerror}); free some space and run "
-            "`tocsin node sync` again: it reads what the hub has told again."
-        ) from error
 
 
 def _kept(plain: Mapping[str, Any]) -> Kept:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.files import replace
 from pipeline.node import following
-from pipeline.node.entries import NotWritten
+from pipeline.node.entries import writing
 from pipeline.node.node import Node
 from schemas.errors import Quarantines, Stops
 from schemas.rows import read as read_row
@@ -73,13 +73,8 @@ def write(node: Node, known: Receipted) -> None:
         "counts": known.counts,
         "refused": refused,
     }
-    try:
+    with writing(node.folder, "run `tocsin node sync` again: it reads the receipts again."):
         replace(node.folder / "receipts.json", json.dumps(content).encode())
-    except OSError as error:
-        raise NotWritten(
-            f"The disk refused to write in {node.folder} ({error.strerror}); free some space and run "
-            "`tocsin node sync` again: it reads the receipts again."
-        ) from error
 
 
 def fold(known: Receipted, offset: int, value: bytes) -> Receipted:

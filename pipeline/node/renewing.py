@@ -6,15 +6,14 @@ key, the cases under it, the tombstones of the epochs before, and only then thei
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from pipeline.files import destroy, hexadecimal, replace
 from pipeline.node import epochs, keys, sent
-from pipeline.node.entries import Damaged, NotWritten
+from pipeline.node.entries import Damaged, writing
 from pipeline.node.handover import owning
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.keys import Case
@@ -25,6 +24,7 @@ from schemas.rows import read
 from schemas.wire import unframe
 
 GROUP, REF, SECRET = 1_000, 16, 32
+AGAIN = "run `tocsin node renew` again: every case can be opened as before."
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def renew(node: Node, journal: Journal, public: bytes, step: Callable[[int], Non
         )
     cases, known, secrets = _cases(journal), epochs.known(journal), _secrets(node.folder)
     ahead = sent.read(node).epoch  # one that a newer copy of this folder has begun
-    with _writing(node):
+    with writing(node.folder, AGAIN):
         epoch = max({node.epoch, ahead, *known, *secrets}) + 1
         secret = _begin(node, journal, epoch, public)
         kept = _wrap(journal, cases, secrets, (epoch, secret), step)
@@ -128,15 +128,3 @@ def _opened(ref: bytes, value: bytes, secret: bytes) -> Case | None:
         return keys.opened(ref, value, lambda _: secret) if len(secret) == SECRET else None
     except seal.SealBroken:
         return None
-
-
-@contextmanager
-def _writing(node: Node) -> Iterator[None]:
-    """Make a disk that refuses one of our errors."""
-    try:
-        yield
-    except OSError as error:
-        raise NotWritten(
-            f"The disk refused to write in {node.folder} ({error.strerror}); free some space and run `tocsin node renew` "
-            "again: every case can be opened as before."
-        ) from error

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from dataclasses import replace as replace_fields
 
 from pipeline.files import replace
-from pipeline.node.entries import NotWritten
+from pipeline.node.entries import writing
 from pipeline.node.journal import Journal
 from pipeline.node.node import Node
 from schemas.errors import Stops
@@ -55,13 +55,9 @@ def read(node: Node) -> Sent:
 
 def write(node: Node, sent: Sent) -> None:
     """Keep how far it was sent, durably. NotWritten where the disk refuses."""
-    try:
+    advice = "run `tocsin node sync` again: it repeats what it can't remember, and the hub drops repeats."
+    with writing(node.folder, advice):
         replace(node.folder / "sent.json", json.dumps(asdict(sent)).encode())
-    except OSError as error:
-        raise NotWritten(
-            f"The disk refused to write in {node.folder} ({error.strerror}); free some space and run "
-            "`tocsin node sync` again: it repeats what it can't remember, and the hub drops repeats."
-        ) from error
 
 
 def refill(node: Node, first: int) -> None:

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from pipeline.files import destroy, hexadecimal, replace
-from pipeline.node.entries import NotWritten
+from pipeline.node.entries import writing
 from pipeline.node.node import Node
 from schemas.seal import region_pair
 from schemas.transfers import Offer
@@ -46,13 +46,9 @@ def pair(node: Node, offer: Offer) -> bytes:
 
 def write(node: Node, path: Path, content: bytes) -> None:
     """Write a file of the folder as a whole, durably. NotWritten where the disk refuses."""
-    try:
+    with writing(node.folder):
         path.parent.mkdir(mode=0o700, exist_ok=True)
         replace(path, content)
-    except OSError as error:
-        raise NotWritten(
-            f"The disk refused to write in {node.folder} ({error.strerror}); free some space and run the command again."
-        ) from error
 
 
 def forget_box(node: Node, ref: bytes) -> None:
