@@ -51,7 +51,7 @@ class Tracer:
 
         Raises BadInput where no topic of any node holds the event.
         """
-        copies = list(self._with_id(event_id, *topics(self.kafka, "raw.")))
+        copies, forgotten = self._sent(event_id)
         if not copies:
             raise BadInput(
                 f"No node has sent an event {event_id.hex()}; on the node, `tocsin node status` says what is still to be sent."
@@ -62,26 +62,29 @@ class Tracer:
             "node": {"code": envelope["node"], "sequence": envelope["sequence"], "kind": envelope["kind"]},
             "raw": [{"topic": e.topic, "partition": e.partition, "offset": e.offset} for e, _ in copies],
             "refine": self._batch("ledger.refine", first),
-            **self._withdrawn(first, envelope),
+            **({"withdrawn": why} if (why := forgotten.get((first.topic, envelope["case_ref"]))) else {}),
         }
         if "batch" not in story["refine"]:
             return {**story, "ends": "refine has not read it yet: is `tocsin worker refine` running?"}
         return {**story, **self._after_refine(event_id, first)}
+
+    def _sent(self, event_id: bytes) -> tuple[list[tuple[Entry, Step]], dict[tuple[str, bytes], Step]]:
+        """Return where nodes have sent an event; and which event of each topic has a case forgotten, by its case, and why."""
+        copies, forgotten = list[tuple[Entry, Step]](), dict[tuple[str, bytes], Step]()
+        for entry in read(self.kafka, *topics(self.kafka, "raw.")):
+            row = self._row(entry, {"Envelope"})
+            if row and row["event_id"] == event_id:
+                copies.append((entry, row))
+            if row and row["kind"] == WITHDRAWN and row["case_ref"]:
+                said = {"sequence": row["sequence"], "cause": cause(row["body_schema"], row["body"])}
+                forgotten.setdefault((entry.topic, row["case_ref"]), said)
+        return copies, forgotten
 
     def _with_id(self, event_id: bytes, *names: str) -> Iterator[tuple[Entry, Step]]:
         for entry in read(self.kafka, *names):
             row = self._row(entry, ACCEPTED)
             if row and row["event_id"] == event_id:
                 yield entry, row
-
-    def _withdrawn(self, raw: Entry, envelope: Step) -> Step:
-        """Return which event of its node has the case of an event forgotten, and why; nothing where none has."""
-        for entry in read(self.kafka, raw.topic) if envelope["case_ref"] else ():
-            row = self._row(entry, {"Envelope"})
-            if row and (row["kind"], row["case_ref"]) == (WITHDRAWN, envelope["case_ref"]):
-                why = cause(row["body_schema"], row["body"])
-                return {"withdrawn": {"sequence": row["sequence"], "cause": why}}
-        return {}
 
     def _row(self, entry: Entry, names: set[str]) -> Step | None:
         try:
