@@ -3,12 +3,18 @@
 Each is one event, which names the case and all that was reported of it; whoever counts withdrawals asks here.
 """
 
+from collections.abc import Mapping
+from typing import Literal
+
 from schemas.errors import Quarantines
 from schemas.released import Release, by_fingerprint, releases
 from schemas.rows import read
 
 WITHDRAWN = "ConsentWithdrawn"
 CONSENT, RETENTION, HANDED_OVER, UNSPECIFIED = "consent", "retention", "handed_over", "unspecified"
+Said = Literal["kept as long as the rule said", "handed over"]
+SAID: Mapping[str, Said] = {RETENTION: "kept as long as the rule said", HANDED_OVER: "handed over"}
+"""How a case went that its survivor has not withdrawn, by the cause."""
 STATED_SINCE = 3  # the version of ConsentWithdrawn from which on it says why
 
 

@@ -13,7 +13,7 @@ import click
 from pipeline.cli.options import text_of
 from pipeline.settings import data_folder
 from schemas.errors import BadInput
-from schemas.withdrawals import CONSENT, HANDED_OVER, RETENTION
+from schemas.withdrawals import CONSENT, SAID
 
 if TYPE_CHECKING:
     from pipeline.erasure.eraser import Eraser
@@ -23,7 +23,7 @@ DATA = click.option("--data", type=click.Path(path_type=Path), help="The data fo
 JSON = click.option("--json", "as_line", is_flag=True, help="Print one line of JSON.")
 DIGITS = 32
 OUTSTANDING = 75
-WHY = {CONSENT: "consent", RETENTION: "kept as long as the rule said", HANDED_OVER: "handed over"}
+WHY = {CONSENT: "consent", **SAID}
 
 
 @click.group()

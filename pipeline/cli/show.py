@@ -10,15 +10,10 @@ import click
 
 from pipeline.settings import data_folder
 from schemas.errors import BadInput
-from schemas.withdrawals import CONSENT, HANDED_OVER, RETENTION, UNSPECIFIED
+from schemas.withdrawals import CONSENT, SAID, UNSPECIFIED
 
 ID_DIGITS = 32
-FORGOTTEN = {
-    CONSENT: "consent was withdrawn",
-    RETENTION: "kept as long as the rule said",
-    HANDED_OVER: "handed over",
-    UNSPECIFIED: "why, a newer tocsin says",
-}
+FORGOTTEN = {CONSENT: "consent was withdrawn", **SAID, UNSPECIFIED: "why, a newer tocsin says"}
 
 
 @click.command(

@@ -11,19 +11,10 @@ from pipeline.node.journal import Reader
 from pipeline.node.node import Node
 from pipeline.node.versions import Event, History
 from schemas import lifecycle
-from schemas.withdrawals import HANDED_OVER, RETENTION, WITHDRAWN, cause
+from schemas.withdrawals import HANDED_OVER, RETENTION, SAID, Said
 
 BY_HUB = "by the hub"
-State = Literal[
-    "current",
-    "in conflict",
-    "no longer shared",
-    "retracted",
-    "withdrawn",
-    "kept as long as the rule said",
-    "handed over",
-]
-FORGOTTEN: Mapping[str, State] = {RETENTION: "kept as long as the rule said", HANDED_OVER: "handed over"}
+State = Literal["current", "in conflict", "no longer shared", "retracted", "withdrawn"] | Said
 
 
 @dataclass(frozen=True)
@@ -66,7 +57,7 @@ def story(node: Node, reader: Reader, number: int) -> Story:
     found = envelopes.of_event(node, reader, number)
     ref = found[0]["case_ref"].hex()
     if envelopes.withdrawn(found):
-        state = FORGOTTEN.get(envelopes.why_withdrawn(found), "withdrawn")
+        state: State = SAID.get(envelopes.why_withdrawn(found)) or "withdrawn"
         return Story(node.code, ref, found[0]["sequence"], state, (), tuple(_sealed_line(each) for each in found))
     history = versions.history(node, reader, number)
     events = {**history.events, **history.referrals}
@@ -91,7 +82,7 @@ def _state(history: History) -> State:
 
 def _sealed_line(envelope: Envelope) -> Line:
     """Return the line of an event that nothing opens any more."""
-    why = cause(envelope["body_schema"], envelope["body"]) if envelope["kind"] == WITHDRAWN else ""
+    why = envelopes.why_withdrawn([envelope])
     change = {RETENTION: "forgotten", HANDED_OVER: "handed over"}.get(why) or _change(envelope["kind"])
     return Line(envelope["sequence"], envelopes.recorded_on(envelope).isoformat(), change)
 
