@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import DATA, JSON, NODE
+from pipeline.cli.options import DATA, JSON, NODE, node_of
 from pipeline.cli.revisions import NUMBER, Day
-from pipeline.settings import default_data
 from schemas.assessments import LEAST_CREDIBLE, LEAST_RELIABLE, grounds, reliabilities, sources
 
 ID_DIGITS = 32
@@ -119,10 +118,9 @@ def _assess(given: dict[str, Any]) -> None:
 
 def _recorded(name: str | None, data: Path | None, record: Callable[[Any, Any], Any]) -> tuple[str, Any]:
     """Record something in the journal of the node that was named; return its code and what `record` gives."""
-    from pipeline.node import node as nodes
     from pipeline.node import sent
 
-    found = nodes.find(name, data or default_data())
+    found = node_of(name, data)
     with sent.open_journal(found) as journal:
         return found.code, record(found, journal)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import FILES, text_of
+from pipeline.cli.options import FILES, table_of, text_of
 from schemas import confidence
 from schemas.confidence import CREDIBILITY, FORMULA, REPORT, Scale
 
@@ -58,13 +58,7 @@ def show(page: dict[str, Any], *, explain: bool) -> None:
 
 
 def _base(base: dict[str, list[float]]) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title="base, by Admiralty codes", title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
-    table.add_column("reliability")
-    for credibility in CREDIBILITY:
-        table.add_column(str(credibility), justify="right")
+    table = table_of("base, by Admiralty codes", "reliability", *map(str, CREDIBILITY))
     for reliability, line in base.items():
         table.add_row(reliability, *(f"{value:g}" for value in line))
     return table

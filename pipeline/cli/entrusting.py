@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, listed, text_of, write_text
+from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, listed, node_of, text_of, write_text
 from pipeline.cli.revisions import NUMBER, Day
-from pipeline.settings import default_data
 
 
 @click.command(
@@ -24,12 +23,11 @@ from pipeline.settings import default_data
 @DATA
 def ask(events: tuple[int, ...], on: date | None, out: Path, name: str | None, data: Path | None) -> None:
     """Ask the hub for the keys of cases whose survivors have consented that you go on with them."""
-    from pipeline.node import node as nodes
     from pipeline.node.handover import entrusting
     from pipeline.node.journal import Reader
     from pipeline.node.progress import progress
 
-    found = nodes.find(name, data or default_data())
+    found = node_of(name, data)
     reader = Reader(found.journal)
     with progress(f"Looking through {found.code}", reader.mark.last) as advance:
         note = entrusting.ask(found, reader, events, on, lambda _: advance(1))
@@ -46,12 +44,11 @@ def ask(events: tuple[int, ...], on: date | None, out: Path, name: str | None, d
 @DATA
 def take(file: Path, name: str | None, as_json: bool, data: Path | None) -> None:
     """Take in the keys that the hub has sealed for you: each case opens from now on, and its survivor's consent is recorded."""
-    from pipeline.node import node as nodes
     from pipeline.node import sent
     from pipeline.node.handover import entrusting
     from pipeline.node.progress import progress
 
-    found, text = nodes.find(name, data or default_data()), text_of(file)
+    found, text = node_of(name, data), text_of(file)
     with (
         sent.open_journal(found) as journal,
         progress(f"Looking through {found.code}", journal.last) as advance,

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.options import table_of
 from pipeline.cli.proofs import DATA, HUB, JSON, known_nodes
 from pipeline.settings import data_folder
 from schemas.errors import BadInput
@@ -84,17 +85,13 @@ def _line(told: Any, sending: bool) -> dict[str, Any]:
 
 
 def _show(rows: list[dict[str, Any]], key: Any, sending: bool, file: Path | None) -> None:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     if not rows:
         click.echo("Nothing has come yet: `tocsin node sync` sends, `tocsin worker refine` receives.")
         return
-    table = Table(title="Fates", title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
     names = [name.replace("_", " ") for name in FATES]
-    for number, column in enumerate(("node", "numbers", *names, "pages", "sent" if sending else "to send")):
-        table.add_column(column, justify="left" if number == 0 else "right")
+    table = table_of("Fates", "node", "numbers", *names, "pages", "sent" if sending else "to send")
     for row in rows:
         numbers = f"1–{row['highest']}" if row["highest"] else "–"
         cells = [str(count) for count in (*row["fates"].values(), row["pages"], row["changed"])]

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from pipeline.cli.entrusting import ask, take
-from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, agreed, listed, text_of, write_text
+from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, agreed, compare, listed, node_of, text_of, write_text
 from pipeline.settings import default_data
-from schemas.errors import BadInput, TocsinError
+from schemas.errors import TocsinError
 
 SENTENCES = {
     "does_not_open": "cases do not open with their keys: restore the newest backup of the folder",
@@ -48,12 +48,11 @@ def rehearse(name: str | None, as_json: bool, data: Path | None) -> None:
 
     Exit status 70 where something must be mended first.
     """
-    from pipeline.node import node as nodes
     from pipeline.node.handover import rehearsing
     from pipeline.node.journal import Reader
     from pipeline.node.progress import progress
 
-    found = nodes.find(name, data or default_data())
+    found = node_of(name, data)
     reader = Reader(found.journal)
     with progress(f"Looking through {found.code}", reader.mark.last) as advance:
         seen = rehearsing.rehearse(found, reader, advance)
@@ -88,7 +87,7 @@ def offer(successor: str, out: Path, name: str | None, data: Path | None) -> Non
     from pipeline.node.handover import leaving
     from pipeline.node.progress import progress
 
-    found = nodes.find(name, data or default_data())
+    found = node_of(name, data)
     with (
         sent.open_journal(found) as journal,
         progress(f"Looking through {found.code}", journal.last) as advance,
@@ -113,10 +112,7 @@ def accept(file: Path, successor: str, folder: Path | None, key: str | None, out
     from schemas import handover as papers
 
     offered = papers.deed(note := text_of(file))
-    if key and key.lower() != offered.leaving.hex():
-        raise BadInput(
-            f"The offer is signed by another key, {offered.leaving.hex()}: ask the leaving team. Nothing was made."
-        )
+    compare(key, offered.leaving, "offer is signed by", "the leaving team", "made")
     target = folder or (data or default_data()) / "nodes" / offered.node
     signed, given = succeeding.accept(target, note, successor)
     write_text(out, signed)
@@ -142,16 +138,14 @@ def close(
 
     Run it again where the file was lost: it writes the same once more.
     """
-    from pipeline.node import node as nodes
     from pipeline.node import sent
     from pipeline.node.handover import leaving
     from pipeline.node.progress import progress
     from schemas import handover as papers
 
-    found = nodes.find(name, data or default_data())
+    found = node_of(name, data)
     given = papers.deed(note := text_of(file))
-    if key and key.lower() != given.signer.hex():
-        raise BadInput(f"The deed names another key, {given.signer.hex()}: ask the successor. Nothing was handed over.")
+    compare(key, given.signer, "deed names", "the successor", "handed over")
     with sent.open_journal(found) as journal:
         if not yes:
             who = f"{given.successor}, who signs as {given.signer.hex()}"
@@ -203,10 +197,9 @@ def open_(*, file: Path, region_key: Path | None, folder: Path | None, lang: str
 @DATA
 def retire(file: Path, yes: bool, name: str | None, data: Path | None) -> None:
     """Destroy the leaving team's keys, after the successor's word that it has everything."""
-    from pipeline.node import node as nodes
     from pipeline.node.handover import leaving
 
-    found = nodes.find(name, data or default_data())
+    found = node_of(name, data)
     if not yes:
         agreed(f"Destroy the keys in {found.folder}? It cannot be taken back", "retirement", "destroyed")
     deed = leaving.retire(found, text_of(file))
@@ -222,12 +215,11 @@ def retire(file: Path, yes: bool, name: str | None, data: Path | None) -> None:
 @DATA
 def status(name: str | None, as_json: bool, data: Path | None) -> None:
     """Say whose the node is, and how many of its cases are entrusted to its new team."""
-    from pipeline.node import node as nodes
     from pipeline.node.handover import deeds, entrusting, owning
     from pipeline.node.journal import Reader
     from pipeline.node.progress import progress
 
-    found = nodes.find(name, data or default_data())
+    found = node_of(name, data)
     reader = Reader(found.journal)
     stands = owning.standing(found.folder, reader)
     line: dict[str, Any] = {"node": found.code, "owner": "here", "handover": None, "custody": None}

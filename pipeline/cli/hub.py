@@ -11,6 +11,7 @@ from pipeline.cli.confidence import CONFIDENCE, EXPLAIN, scale, show, told
 from pipeline.cli.custody import entrust
 from pipeline.cli.decisions import verify
 from pipeline.cli.fates import fates
+from pipeline.cli.options import table_of
 from pipeline.cli.proofs import bundle, checkpoint, cosigned
 from pipeline.cli.regionkeys import renew
 from pipeline.settings import data_folder
@@ -102,19 +103,9 @@ def _range(first: int, last: int) -> str:
     return str(first) if first == last else f"{first}–{last}"
 
 
-def _table(title: str, *columns: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right")
-    return table
-
-
 def _nodes(nodes: list[dict[str, Any]]) -> Any:
     names = ("accepted", "revised", "repeated", "quarantined")
-    table = _table("Nodes", "node", "numbers", "missing", *names, "waiting", "receipted through")
+    table = table_of("Nodes", "node", "numbers", "missing", *names, "waiting", "receipted through")
     for node in nodes:
         counts = node["counts"]
         numbers = f"1–{node['highest']}" if node["highest"] else "–"
@@ -124,14 +115,14 @@ def _nodes(nodes: list[dict[str, Any]]) -> Any:
 
 
 def _reasons(reasons: dict[str, int]) -> Any:
-    table = _table("Quarantine, by reason", "reason", "records")
+    table = table_of("Quarantine, by reason", "reason", "records")
     for reason, count in reasons.items():
         table.add_row(reason, str(count))
     return table
 
 
 def _regions(regions: list[dict[str, Any]]) -> Any:
-    table = _table(
+    table = table_of(
         "Regions",
         "region",
         "unverified incidents",
@@ -155,7 +146,7 @@ def _regions(regions: list[dict[str, Any]]) -> Any:
 
 def _referrals(regions: list[dict[str, Any]]) -> Any:
     """Return the table of referrals that survivors agreed to, by service."""
-    table = _table("Referrals, by service", "region", "service", "referrals")
+    table = table_of("Referrals, by service", "region", "service", "referrals")
     for region in regions:
         for service, number in region["referrals"].items():
             table.add_row(region["region"], service, _few(number))
@@ -166,7 +157,7 @@ def _assessed(regions: list[dict[str, Any]]) -> Any:
     """Return the table of incidents that other nodes have assessed, each in one column; unverified and verified apart."""
     columns = ("corroborated", "disputed", "corroborated_and_disputed")
     names = ("corroborated only", "disputed only", "both")
-    table = _table("Incidents assessed by other nodes", "region", "state", *names)
+    table = table_of("Incidents assessed by other nodes", "region", "state", *names)
     for region in regions:
         for state, numbers in region["assessed"].items():
             shown = "verified" if state == "verified" else "unverified"
@@ -183,7 +174,7 @@ def counts(region: dict[str, Any], when: str = "") -> Any:
     rows = sorted(region["counts"], key=lambda row: -row["count"])
     more = f", the largest {SHOWN} of {len(rows)} cells" if len(rows) > SHOWN else ""
     title = f"{region['region']}: incidents{when} (rounded to 5){more}"
-    table = _table(title, "period", "area", "state", "incidents", "confidence")
+    table = table_of(title, "period", "area", "state", "incidents", "confidence")
     for row in rows[:SHOWN]:
         others = " (others)" if row["rest"] else ""
         state = "verified" if row["verification"] == "verified" else "unverified"

@@ -11,7 +11,7 @@ import click
 
 from pipeline.cli.assessments import corroborate, dispute, take_back
 from pipeline.cli.handover import handover
-from pipeline.cli.options import DATA, JSON, NODE, agreed
+from pipeline.cli.options import DATA, JSON, NODE, agreed, node_of
 from pipeline.cli.referrals import refer
 from pipeline.cli.renewing import renew
 from pipeline.cli.retention import retention
@@ -109,7 +109,7 @@ def import_(
     from pipeline.node import node as nodes
     from pipeline.node.importers import table as tables
 
-    found = None if dry_run else nodes.find(name, data or default_data())
+    found = None if dry_run else node_of(name, data)
     lang = nodes.language(lang or (found.lang if found else "en"))
     table = tables.load(file)
     importer = importing.detect(table, format_name)
@@ -163,13 +163,12 @@ def withdraw(
     of her incident becomes narrower.
     """
     from pipeline.node import importing, sent, withdrawing
-    from pipeline.node import node as nodes
     from pipeline.node.importers import table as tables
     from pipeline.node.progress import progress
 
     if bool(rows) != (file is not None) or not (rows or events):
         raise BadInput("Name the case: FILE with --row N for a row that was imported, or --event N.")
-    found = nodes.find(name, data or default_data())
+    found = node_of(name, data)
     table = tables.load(file) if file else None
     with sent.open_journal(found) as journal:
         numbers = list(events)
@@ -262,10 +261,9 @@ def _say_import(report: Any, line: dict[str, Any], lang: str, target: Path | Non
 @DATA
 def status(name: str | None, as_json: bool, data: Path | None) -> None:
     """Check the journal from its first event to its last; say what is still to be sent, and what the hub made of it."""
-    from pipeline.node import node as nodes
     from pipeline.node.status import status as status_of
 
-    of = nodes.find(name, data or default_data())
+    of = node_of(name, data)
     found = status_of(of)
     cut = sum(int(one["bytes_cut"]) for one in found.cuts)
     click.echo(f"{found.node} for {found.region}: events {found.first} to {found.last}, missing {found.missing}.")

@@ -1,12 +1,17 @@
-"""What several commands share: their options, and how a person is asked who she is, and before what cannot be taken back."""
+"""What several commands share: their options, files and tables, and how a person is asked who she is, and before what is final."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.settings import default_data
 from schemas.errors import BadInput
+
+if TYPE_CHECKING:
+    from pipeline.node.node import Node
 
 DATA = click.option("--data", type=click.Path(path_type=Path), help="The data folder [default: $TOCSIN_DATA].")
 NODE = click.option("--node", "name", metavar="DIR|CODE", help="The node, if there are several.")
@@ -14,6 +19,30 @@ FILES = click.Path(path_type=Path)
 OUT = click.option("--out", required=True, type=FILES, help="The file to write.")
 JSON = click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 SHOWN = 12  # numbers of events that are printed at once; --json has all
+
+
+def node_of(name: str | None, data: Path | None) -> "Node":
+    """Return the node that is named, or the only one of the data folder."""
+    from pipeline.node import node as nodes
+
+    return nodes.find(name, data or default_data())
+
+
+def compare(key: str | None, signer: bytes, what: str, who: str, done: str) -> None:
+    """Refuse a paper by another key than the one that was told: BadInput. `what` is by a key, ask `who`, nothing was `done`."""
+    if key and key.lower() != signer.hex():
+        raise BadInput(f"The {what} another key, {signer.hex()}: ask {who}. Nothing was {done}.")
+
+
+def table_of(title: str, *columns: str) -> Any:
+    """Return a table to be printed, without rows: the first column is of words, the others of numbers."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    return table
 
 
 def agreed(question: str, what: str, done: str) -> None:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import DATA, JSON, NODE, SHOWN, agreed
+from pipeline.cli.options import DATA, JSON, NODE, SHOWN, agreed, node_of
 from pipeline.cli.revisions import Day
-from pipeline.settings import default_data
 from schemas.errors import BadInput
 
 if TYPE_CHECKING:
@@ -55,7 +54,6 @@ def retention(
     is held. To forget destroys the case's key here and has the hub take out all that was shared, as `tocsin node withdraw`
     does. Cases are named by the numbers of their first events.
     """
-    from pipeline.node import node as nodes
     from pipeline.node import retention as keeping
     from pipeline.node import sent
     from pipeline.node.journal import Reader
@@ -63,7 +61,7 @@ def retention(
 
     if applies and on:
         raise BadInput("Nothing was forgotten: --apply acts as of today, and --on only looks.")
-    found = nodes.find(name, data or default_data())
+    found = node_of(name, data)
     rules, day, done = keeping.rules(found, file), on or today(), list["Withdrawn"]()
     with sent.open_journal(found) if applies else nullcontext(Reader(found.journal)) as reader:
         plan = keeping.plan(found, reader, rules, day)

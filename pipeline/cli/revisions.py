@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import DATA, JSON, NODE, agreed, asked
-from pipeline.settings import default_data
+from pipeline.cli.options import DATA, JSON, NODE, agreed, asked, node_of
 from schemas.consent import scopes
 from schemas.errors import BadInput
 from schemas.lifecycle import reasons, states, steps
@@ -200,12 +199,10 @@ def recorded(which: dict[str, Any], record: Callable[[Any, Any, int], Any]) -> t
 
 def _node(which: dict[str, Any]) -> Any:
     """Return the node; BadInput where no incident is named, or two are."""
-    from pipeline.node import node as nodes
-
     file, row, event = (which[name] for name in ("file", "row", "event"))
     if (file is None) != (row is None) or (row is None) == (event is None):
         raise BadInput("Name one incident: FILE with --row N for a row that was imported, or --event N.")
-    return nodes.find(which["name"], which["data"] or default_data())
+    return node_of(which["name"], which["data"])
 
 
 def _number(node: Any, reader: Any, which: dict[str, Any]) -> int:

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, listed, text_of, write_text
-from pipeline.settings import default_data
-from schemas.errors import BadInput
+from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, compare, listed, node_of, text_of, write_text
 from schemas.transfers import offered, reasons
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ def accept(file: Path, key: str | None, out: Path, name: str | None, data: Path 
     from pipeline.node.transfer import taking
 
     found, made = node_of(name, data), offered(note := text_of(file))
-    compare(key, made.signer, "offer", made.sender)
+    compare(key, made.signer, "offer is signed by", made.sender, "changed")
     with sent.open_journal(found) as journal:
         record = taking.accept(found, journal, note)
     write_text(out, record.answer_note)
@@ -86,19 +84,6 @@ def take(file: Path, name: str | None, as_json: bool, data: Path | None) -> None
         click.echo(f"The case of {done.sender} was taken before: {listed(done.incidents)}; nothing was recorded.")
     if as_json:
         end(found, **asdict(done))
-
-
-def node_of(name: str | None, data: Path | None) -> "Node":
-    """Return the node that is named, or the only one of the data folder."""
-    from pipeline.node import node as nodes
-
-    return nodes.find(name, data or default_data())
-
-
-def compare(key: str | None, signer: bytes, what: str, who: str) -> None:
-    """Refuse a paper that is signed by another key than the one that was told: BadInput."""
-    if key and key.lower() != signer.hex():
-        raise BadInput(f"The {what} is signed by another key, {signer.hex()}: ask {who}. Nothing was changed.")
 
 
 def end(node: "Node", **words: Any) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import DATA, JSON, NODE
-from pipeline.settings import default_data
+from pipeline.cli.options import DATA, JSON, NODE, node_of
 from schemas.errors import BadInput
 from schemas.fates import FATES
 
@@ -50,10 +49,9 @@ def fates(
     """
     from pipeline.node import deciding
     from pipeline.node import fates as kept
-    from pipeline.node import node as nodes
     from pipeline.node.told import overview
 
-    of = nodes.find(name, data or default_data())
+    of = node_of(name, data)
     if hub:
         kept.trust(of, hub)
     if file:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, agreed, text_of, write_text
+from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, agreed, compare, node_of, text_of, write_text
 from pipeline.cli.revisions import NUMBER, Day
-from pipeline.cli.taking import accept, compare, end, node_of, refuse, take
+from pipeline.cli.taking import accept, end, refuse, take
 
 if TYPE_CHECKING:
     from pipeline.node.transfer.standing import Standing
@@ -110,7 +110,7 @@ def answer(file: Path, key: str | None, name: str | None, as_json: bool, data: P
     from schemas.transfers import CANCELLED, answered
 
     found, said = node_of(name, data), answered(note := text_of(file))
-    compare(key, said.signer, "answer", said.node)
+    compare(key, said.signer, "answer is signed by", said.node, "changed")
     with sent.open_journal(found):
         (taking.cancelled if said.verdict == CANCELLED else giving.answer)(found, note)
     if said.verdict == CANCELLED:
