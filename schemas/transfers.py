@@ -6,6 +6,7 @@ of the case; who has the third can open it only with the private key that belong
 
 import base64
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -25,13 +26,13 @@ ACCEPTED, CANCELLED = "accepted", "cancelled"
 ID, KEY, LARGEST = 16, 32, 9_999
 
 
-class Paper:
+class Paper(ABC):
     """A paper: its text, what names it, and the note by which it is signed."""
 
     @property
+    @abstractmethod
     def text(self) -> str:
         """Return the text that is signed."""
-        raise NotImplementedError
 
     @property
     def digest(self) -> bytes:

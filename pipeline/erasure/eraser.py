@@ -126,18 +126,17 @@ class Eraser:
     async def _told(self, cases: Sequence[Case], looked: Looked) -> Looked:
         """Have merge take out what a withdrawal had named that the log has lost, and what came after it; return what stands then."""
         lost = {case.ref for case in cases if not case.number} & looked.shared
-        again = {case.ref: case for case in cases if case.ref in lost | looked.late}
+        again = sorted((case for case in cases if case.ref in lost | looked.late), key=lambda case: case.ref)
         if not again:
             return looked
-        shared = [again[ref] for ref in sorted(again)]
         self.say(
-            f"{ACCEPTED_TOPIC}: merge is told again of {len(shared):,} cases of which it does not know the withdrawal"
+            f"{ACCEPTED_TOPIC}: merge is told again of {len(again):,} cases of which it does not know the withdrawal"
         )
         parts = range(self.topics[ACCEPTED_TOPIC].partitions)
-        records = [record for case in shared for record in told(sorted(case.events), case.node)]
+        records = [record for case in again for record in told(sorted(case.events), case.node)]
         self.hand.write(ACCEPTED_TOPIC, [(part, *record) for part in parts for record in records])
         until = time.monotonic() + PATIENCE / 2
-        while _shown(looked, again.keys()) and time.monotonic() < until:
+        while _shown(looked, [case.ref for case in again]) and time.monotonic() < until:
             await asyncio.sleep(1)
             looked = await self.stores.look(cases)
         return looked
