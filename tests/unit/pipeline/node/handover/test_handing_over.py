@@ -1,7 +1,5 @@
 """A node changes hands: nothing is lost, it has one owner at each moment, and the successor can open what it was entrusted with."""
 
-import os
-from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -21,6 +19,7 @@ from schemas import chain, handover, signing
 from schemas.errors import BadInput
 from schemas.rows import read
 from schemas.wire import unframe
+from tests.unit.pipeline.node.crashing import killed_at
 from tests.unit.pipeline.node.handover.papers import CONSENT, INCIDENT, PUBLIC, TO, Log, amend, events, records, send
 from tests.unit.pipeline.node.handover.papers import handing as made
 from tests.unit.pipeline.node.revised import report
@@ -29,27 +28,9 @@ DAY = today()
 STEPS = ("offer", "accept", "close", "open", "retire")
 
 
-class Crash(BaseException):
-    """The machine stops."""
-
-
 @pytest.fixture
 def handing(tmp_path):
     return made(tmp_path)
-
-
-def crash_at(monkeypatch, count):
-    """Have the machine stop when the disk is waited for the `count`-th time from now on; return the times that it was."""
-    times, real = [], os.fsync
-
-    def fsync(handle):
-        times.append(handle)
-        if len(times) == count:
-            raise Crash
-        real(handle)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    return times
 
 
 def verdict(node, log):
@@ -133,9 +114,7 @@ def test_status_says_whose_it_is(handing):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_stopped_at_any_moment_of_a_step_the_node_has_one_owner_and_the_step_can_be_done_again(
-    tmp_path, monkeypatch, step
-):
+def test_stopped_at_any_moment_of_a_step_the_node_has_one_owner_and_the_step_can_be_done_again(tmp_path, step):
     count = 0
     while True:
         count += 1
@@ -143,10 +122,8 @@ def test_stopped_at_any_moment_of_a_step_the_node_has_one_owner_and_the_step_can
         at = STEPS.index(step)
         for each in STEPS[:at]:
             getattr(handing, each)()
-        with monkeypatch.context() as patch:
-            times = crash_at(patch, count)
-            with suppress(Crash):
-                getattr(handing, step)()
+        with killed_at(count) as times:
+            getattr(handing, step)()
         owners = [node for node in (handing.old, *new_node(handing)) if records(node)]
         named = owning.last_word(Reader(handing.old.journal))
         if named is None:
@@ -274,7 +251,7 @@ def test_taking_the_same_answer_again_adds_nothing(handing):
     assert events(nodes.load(handing.new)) == before
 
 
-def test_stopped_at_any_moment_of_taking_it_is_taken_by_the_next_run(tmp_path, monkeypatch):
+def test_stopped_at_any_moment_of_taking_it_is_taken_by_the_next_run(tmp_path):
     count = 0
     while True:
         count += 1
@@ -282,10 +259,8 @@ def test_stopped_at_any_moment_of_taking_it_is_taken_by_the_next_run(tmp_path, m
         log = send(handing.old, Log())
         send(handing.through(), log)
         answer = handing.entrusted(handing.ask(1, 2), log).text
-        with monkeypatch.context() as patch:
-            times = crash_at(patch, count)
-            with suppress(Crash):
-                handing.take(answer)
+        with killed_at(count) as times:
+            handing.take(answer)
         handing.take(answer)
         new = nodes.load(handing.new)
         kinds = [read(*unframe(each))["kind"] for each in events(new)]

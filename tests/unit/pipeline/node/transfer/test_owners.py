@@ -1,8 +1,7 @@
 """A case has exactly one owner at each moment, whatever is offered, answered, killed, copied or given again."""
 
-import os
 import shutil
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,6 +13,7 @@ from pipeline.node import withdrawing
 from pipeline.node.journal import Journal, Reader
 from pipeline.node.transfer import giving, standing, taking
 from schemas.errors import BadInput, NotSetUp
+from tests.unit.pipeline.node.crashing import killed_at
 from tests.unit.pipeline.node.transfer.moves import (
     STEPS,
     YESTERDAY,
@@ -47,29 +47,6 @@ ACTIONS = (
     "withdraw",
 )
 NEVER = 0
-
-
-class Crash(BaseException):
-    """The machine stops."""
-
-
-@contextmanager
-def killed_at(count):
-    """Have the machine stop when the disk is waited for the `count`-th time from now on; count the times that it was."""
-    times, real = [], os.fsync
-
-    def fsync(handle):
-        times.append(handle)
-        if len(times) == count:
-            raise Crash
-        real(handle)
-
-    os.fsync = fsync
-    try:
-        with suppress(Crash):
-            yield times
-    finally:
-        os.fsync = real
 
 
 @dataclass
