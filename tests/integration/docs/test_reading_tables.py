@@ -186,6 +186,8 @@ def test_every_program_of_the_page_is_run():
         "As of a day, with DuckDB",
         "As of a day, with Polars",
         "As of a day, with pandas",
+        "Assessed by other nodes, with DuckDB",
+        "Assessed by other nodes, with Polars",
         "Confidence, with DuckDB",
         "As the table was",
     }
