@@ -33,7 +33,8 @@ SETTINGS = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     # A dead broker, member or transaction is forgotten soon; offsets outlive a long holiday (Kafka's default is a week).
-    "broker.session.timeout.ms": "2000",
+    # A broker that was killed waits so long before it may come back; on a busy machine a heartbeat may be two seconds late.
+    "broker.session.timeout.ms": "4000",
     "broker.heartbeat.interval.ms": "500",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",

@@ -156,7 +156,7 @@ def tocsin(run, *arguments, code=0):
         check=False,
     )
     assert code in (None, done.returncode), done.stdout + done.stderr
-    return done.stdout if code == 0 else done.stderr
+    return done.stderr if code else done.stdout
 
 
 def told(run, *arguments):

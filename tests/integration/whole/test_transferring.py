@@ -207,7 +207,7 @@ def test_what_the_first_owner_sent_is_erased_as_for_a_withdrawal(run):
     assert (case["cause"], case["node"]) == ("handed_over", FROM)
     assert all(store["erased_on"] for store in case["stores"])
     assert bytes.fromhex(case["case"]) not in openable(run.whole, FROM)
-    assert "handed over" in tocsin(run.whole, "forget", "status")
+    assert "handed over" in tocsin(run.whole, "forget", "status", code=None)  # of another case some may be outstanding
 
 
 def test_node_and_hub_say_that_it_was_handed_over(run):
