@@ -12,7 +12,7 @@ from tests.chaos.rig import STAGES, TUNED, World
 from tests.chaos.runner import SESSION, SNAPSHOT_BYTES, Result, judged, told
 from tests.chaos.scenarios.processes import Crashes, Kills
 
-SEED, RATE = 20261124, 250.0
+SEED, RATE = 20261124, 120.0
 SCENARIOS = {kind.name: kind for kind in (Kills, Crashes)}
 CHECKS = ("I1", "I1 hub", "I1 table", "I2", "I3", "I4", "I5", "I6", "I7", "I9", "I15", "I16", "I17")
 
