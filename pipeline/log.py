@@ -4,22 +4,20 @@ For looking, tracing and counting; the workers have their own way of reading. ka
 70,000 records a second.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.consumer.fetcher import Fetcher
-from kafka.errors import KafkaError, MetadataEmptyBrokerList, OffsetOutOfRangeError
+from kafka.errors import KafkaError, OffsetOutOfRangeError
 
+from pipeline.patient import Patient
 from schemas.errors import CutWhileRead, Unreachable
 
 WAIT_MS = 500
 LEDGERS = "ledger."
 RECONNECT_MS = 1_000  # at most between tries; by its default, kafka-python may stay away for half a minute
-PATIENCE, AGAIN = 15.0, 0.2  # seconds
-T = TypeVar("T")
 
 
 def _aborts(_: Any, batch: Any) -> bool:
@@ -31,33 +29,6 @@ def _aborts(_: Any, batch: Any) -> bool:
 
 
 Fetcher.PartitionRecords._contains_abort_marker = _aborts  # noqa: SLF001
-
-
-class _Patient(KafkaConsumer):  # type: ignore[misc]
-    """A consumer for which a broker may be missing for a moment.
-
-    So it is where a busy machine hears its broker's heartbeat late. kafka-python takes an answer without brokers for an error,
-    Java's client asks again.
-    """
-
-    def topics(self) -> Any:
-        return _patiently(super().topics)
-
-    def partitions_for_topic(self, topic: str) -> Any:
-        return _patiently(lambda: super(_Patient, self).partitions_for_topic(topic))
-
-
-def _patiently(ask: Callable[[], T]) -> T:
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return ask()
-        except MetadataEmptyBrokerList as error:
-            if time.monotonic() > until:
-                raise Unreachable(
-                    f"Kafka answers, and has had no broker for {PATIENCE:.0f} s; run `tocsin status`."
-                ) from error
-            time.sleep(AGAIN)
 
 
 @dataclass(frozen=True)
@@ -79,7 +50,7 @@ def consumer(kafka: str, committed: bool = True, reset: str = "earliest") -> Any
     """
     level = "read_committed" if committed else "read_uncommitted"
     try:
-        return _Patient(
+        return Patient(
             bootstrap_servers=kafka,
             isolation_level=level,
             enable_auto_commit=False,

@@ -252,9 +252,9 @@ def _read(kafka: str, node: Node) -> tuple[Receipted, Ends, Taken]:
 
 @contextmanager
 def _consumer(kafka: str, node: Node) -> Iterator[Any]:
-    from kafka import KafkaConsumer
+    from pipeline.patient import Patient
 
-    client = KafkaConsumer(
+    client = Patient(
         bootstrap_servers=kafka,
         client_id=f"tocsin.node.{node.code}",
         enable_auto_commit=False,

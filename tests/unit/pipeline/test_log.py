@@ -3,15 +3,13 @@
 import struct
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.consumer.fetcher import Fetcher
-from kafka.errors import MetadataEmptyBrokerList
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.memory_records import MemoryRecords
 from kafka.record.util import calc_crc32c
 
 from pipeline import log
-from schemas.errors import Unreachable
 
 TRANSACTIONAL, CONTROL, PRODUCER = 0x10, 0x20, 7
 ABORT, COMMIT = struct.pack(">hh", 0, 0), struct.pack(">hh", 0, 1)
@@ -57,35 +55,3 @@ def test_what_was_aborted_stays_hidden_up_to_its_marker_and_no_further():
 
 def test_reading_is_mended_where_topics_are_read():
     assert Fetcher.PartitionRecords._contains_abort_marker is log._aborts
-
-
-def without_a_broker(monkeypatch, times):
-    """A consumer of `pipeline.log` whose Kafka names no broker so many times, and has one topic of two partitions then."""
-    monkeypatch.setattr(KafkaConsumer, "__init__", lambda *_, **__: None)
-    monkeypatch.setattr(KafkaConsumer, "__del__", lambda _: None, raising=False)
-    monkeypatch.setattr(log, "AGAIN", 0.001)
-    left = [MetadataEmptyBrokerList("brokers=[]")] * times
-
-    def answer(found):
-        if left:
-            raise left.pop()
-        return found
-
-    monkeypatch.setattr(KafkaConsumer, "topics", lambda _: answer({"hub.sahel"}))
-    monkeypatch.setattr(
-        KafkaConsumer, "partitions_for_topic", lambda _, topic: answer({0, 1} if topic == "hub.sahel" else set())
-    )
-    return log.consumer("127.0.0.1:1")
-
-
-@pytest.mark.parametrize("times", [0, 1, 20])
-def test_a_broker_that_is_missing_for_a_moment_is_asked_for_again(monkeypatch, times):
-    assert without_a_broker(monkeypatch, times).topics() == {"hub.sahel"}
-    assert without_a_broker(monkeypatch, times).partitions_for_topic("hub.sahel") == {0, 1}
-    assert without_a_broker(monkeypatch, times).partitions_for_topic("hub.mars") == set()
-
-
-def test_a_broker_that_stays_away_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(log, "PATIENCE", 0.05)
-    with pytest.raises(Unreachable, match=r"has had no broker for .* `tocsin status`"):
-        without_a_broker(monkeypatch, 10_000).topics()
