@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import DATA, FILES, OUT, agreed, text_of, write_text
+from pipeline.cli.words import counted
 from pipeline.settings import data_folder
 from schemas.errors import BadInput
 
@@ -42,10 +43,14 @@ def entrust(node: str, file: Path, key: str | None, yes: bool, out: Path, data: 
     if key and key.lower() != answer.to.signer.hex():
         raise BadInput(f"The node is {who}'s: no key was given. Ask the new team for its key.")
     if not key and not yes:
-        agreed(f"Give the keys of {answer.given} cases to {who}? Make sure that this is their key", "key", "given")
+        agreed(
+            f"Give the keys of {counted(answer.given, 'case')} to {who}? Make sure that the key is theirs",
+            "key",
+            "given",
+        )
     write_text(out, answer.text)
     given = {"node": node, "successor": answer.to.successor, "given": answer.given}
     lines.append(home / "entrusted.jsonl", {"at": int(time.time()), **given})
-    gone = f"; {answer.gone:,} are withdrawn, or have not come" if answer.gone else ""
-    click.echo(f"{out}: the keys of {answer.given:,} cases, sealed for {who}{gone}.")
+    gone = f"; withdrawn, or not come: {answer.gone:,}" if answer.gone else ""
+    click.echo(f"{out}: the keys of {counted(answer.given, 'case')}, sealed for {who}{gone}.")
     click.echo(f"At the node: tocsin node handover take {out.name}")

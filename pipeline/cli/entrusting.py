@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, listed, node_of, text_of, write_text
+from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, node_of, text_of, write_text
 from pipeline.cli.revisions import NUMBER, Day
+from pipeline.cli.words import counted, listed
 
 
 @click.command(
@@ -33,7 +34,7 @@ def ask(events: tuple[int, ...], on: date | None, out: Path, name: str | None, d
         note = entrusting.ask(found, reader, events, on, lambda _: advance(1))
     write_text(out, note)
     click.echo(
-        f"{out}: asks for {len(set(events)):,} cases. At the hub: tocsin hub entrust {found.code} {out.name} --out FILE"
+        f"{out}: asks for {counted(len(set(events)), 'case')}. At the hub: tocsin hub entrust {found.code} {out.name} --out FILE"
     )
 
 
@@ -55,7 +56,7 @@ def take(file: Path, name: str | None, as_json: bool, data: Path | None) -> None
     ):
         done = entrusting.take(found, journal, text, lambda _: advance(1))
     click.echo(
-        f"{found.code}: {len(done.cases):,} cases entrusted to you ({listed(done.cases)}); {len(done.before):,} were before."
+        f"{found.code}: {counted(len(done.cases), 'case')} entrusted to you ({listed(done.cases)}); before: {len(done.before):,}."
     )
     if done.gone:
         click.echo(

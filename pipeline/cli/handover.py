@@ -8,22 +8,29 @@ from typing import Any
 import click
 
 from pipeline.cli.entrusting import ask, take
-from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, agreed, compare, listed, node_of, text_of, write_text
+from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, agreed, compare, node_of, text_of, write_text
+from pipeline.cli.words import counted, listed
 from pipeline.settings import default_data
 from schemas.errors import TocsinError
 
 SENTENCES = {
-    "does_not_open": "cases do not open with their keys: restore the newest backup of the folder",
-    "forgotten": "withdrawals were cut off in their midst: `tocsin node withdraw --event N` again",
-    "not_sent": "events are not sent: `tocsin node sync`; the successor would send them for you",
-    "no_receipt": "events have no receipt as of the last sync: sync again later",
-    "refused": "events are refused by the hub: `tocsin node fates --refused` says why; correct and import them",
-    "waiting": "events wait at the hub for others: `tocsin node sync --again`",
-    "in_conflict": "incidents are in conflict: end it by `tocsin node amend` or `verify`, the successor can't before a consent",
-    "open_referral": "referrals are open: follow them up, the successor can't before a consent",
-    "step_begun": "verifications are begun: the successor takes the next step without knowing who took yours",
-    "not_entrusted": "cases of the team before you were never entrusted to you: their survivors can still be asked",
-    "consent_to_grant": "incidents are shared by a survivor's consent: keep how she can be asked, for your successor has no names",
+    "does_not_open": ("case", "that no key opens: restore the newest backup of the folder"),
+    "forgotten": ("withdrawal", "cut off in its midst: `tocsin node withdraw --event N` again"),
+    "not_sent": ("event", "not sent: `tocsin node sync`; the successor would send it for you"),
+    "no_receipt": ("event", "without a receipt as of the last sync: sync again later"),
+    "refused": ("event", "refused by the hub: `tocsin node fates --refused` says why; correct and import again"),
+    "waiting": ("event", "waiting at the hub for others: `tocsin node sync --again`"),
+    "in_conflict": (
+        "incident",
+        "in conflict: end it by `tocsin node amend` or `verify`, the successor can't before a consent",
+    ),
+    "open_referral": ("referral", "open: follow it up, the successor can't before a consent"),
+    "step_begun": ("verification", "begun: the successor takes the next step without knowing who took yours"),
+    "not_entrusted": ("case", "of the team before you, never entrusted to you: the survivor can still be asked"),
+    "consent_to_grant": (
+        "incident",
+        "shared by a survivor's consent: keep how she can be asked, for your successor has no names",
+    ),
 }
 
 
@@ -58,7 +65,8 @@ def rehearse(name: str | None, as_json: bool, data: Path | None) -> None:
         seen = rehearsing.rehearse(found, reader, advance)
     _say_counts(found.code, seen.count())
     for one in seen.findings:
-        click.echo(f"  {one.weight:<6} {len(one.numbers):>7,} {SENTENCES[one.kind]} ({listed(one.numbers)})")
+        thing, sentence = SENTENCES[one.kind]
+        click.echo(f"  {one.weight:<6} {counted(len(one.numbers), thing):>14} {sentence} ({listed(one.numbers)})")
     click.echo(
         "Next: tocsin node handover offer --to MISSION --out FILE"
         if seen.ready
@@ -235,8 +243,9 @@ def status(name: str | None, as_json: bool, data: Path | None) -> None:
         line |= {"handover": asdict(stands), "custody": asdict(how)}
         click.echo(f"{found.code} is yours, {stands.successor}'s, by event {stands.number}.")
         click.echo(
-            f"Of {how.cases:,} cases of the team before, {how.opened:,} can be opened, {how.withdrawn:,} are withdrawn, {how.retracted:,} retracted, "
-            f"{len(how.waiting):,} wait for their survivors' consent{f' ({listed(how.waiting)})' if how.waiting else ''}."
+            f"{counted(how.cases, 'case')} of the team before: {how.opened:,} opened by a key of yours, {how.withdrawn:,} withdrawn, "
+            f"{how.retracted:,} retracted, {len(how.waiting):,} waiting for the survivor's consent"
+            f"{f' ({listed(how.waiting)})' if how.waiting else ''}."
         )
     if as_json:
         click.echo(json.dumps(line))
@@ -244,8 +253,9 @@ def status(name: str | None, as_json: bool, data: Path | None) -> None:
 
 def _say_counts(node: str, counts: Any) -> None:
     click.echo(
-        f"{node}: {counts['events']:,} events; {counts['cases']:,} cases, of which {counts['withdrawn_cases']:,} withdrawn and "
-        f"{counts['public_cases']:,} public; {counts['incidents']:,} incidents, {counts['verified']:,} of them verified and "
-        f"{counts['in_conflict']:,} in conflict; {counts['consents_to_grant']:,} consents to be granted anew; "
-        f"{counts['open_referrals']:,} open referrals; {counts['patterns']:,} patterns."
+        f"{node}: {counted(counts['events'], 'event')}; {counted(counts['cases'], 'case')}, of which "
+        f"{counts['withdrawn_cases']:,} withdrawn and {counts['public_cases']:,} public; {counted(counts['incidents'], 'incident')}, of which "
+        f"{counts['verified']:,} verified and {counts['in_conflict']:,} in conflict; "
+        f"{counted(counts['consents_to_grant'], 'consent')} to be granted anew; "
+        f"{counted(counts['open_referrals'], 'open referral')}; {counted(counts['patterns'], 'pattern')}."
     )

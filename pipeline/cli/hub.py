@@ -14,6 +14,7 @@ from pipeline.cli.fates import fates
 from pipeline.cli.options import table_of
 from pipeline.cli.proofs import bundle, checkpoint, cosigned
 from pipeline.cli.regionkeys import renew
+from pipeline.cli.words import counted
 from pipeline.settings import data_folder
 
 SHOWN = 12  # rows of the table of counts that are printed; --json has all
@@ -95,8 +96,7 @@ def _first_line(page: dict[str, Any]) -> str:
 
 
 def _nodes_of(page: dict[str, Any]) -> str:
-    count = len(page["nodes"])
-    return f"{count} nodes" if count != 1 else "1 node"
+    return counted(len(page["nodes"]), "node")
 
 
 def _range(first: int, last: int) -> str:

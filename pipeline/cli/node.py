@@ -18,6 +18,7 @@ from pipeline.cli.retention import retention
 from pipeline.cli.revisions import amend, case, grant, retract, verify
 from pipeline.cli.told import fates, say_decided, say_taken
 from pipeline.cli.transfer import transfer
+from pipeline.cli.words import counted
 from pipeline.settings import default_data
 from schemas.consent import scopes
 from schemas.errors import BadInput
@@ -244,7 +245,7 @@ def _say_import(report: Any, line: dict[str, Any], lang: str, target: Path | Non
     refused = sum(report.rejected.values())
     who = line["node"] or "dry run, nothing kept"
     click.echo(
-        f"{who}: {report.rows:,} rows of {line['format']}: {report.accepted:,} accepted, "
+        f"{who}: {counted(report.rows, 'row')} of {line['format']}: {report.accepted:,} accepted, "
         f"{report.already:,} already imported, {refused:,} rejected."
     )
     for code, count in report.rejected.most_common():
@@ -275,7 +276,9 @@ def status(name: str | None, as_json: bool, data: Path | None) -> None:
         click.echo(
             f"Its log is known by the key of its first team, {found.known_by}: `tocsin verify --pin` takes that one."
         )
-    click.echo(f"Sent up to {found.sent}; to send: {found.to_send} events, {found.keys_to_send} keys.")
+    click.echo(
+        f"Sent up to {found.sent}; to send: {counted(found.to_send, 'event')}, {counted(found.keys_to_send, 'key')}."
+    )
     _say_receipts(found, of.lang)
     click.echo(f"Torn tails cut after a crash: {len(found.cuts)} ({cut} bytes that were no whole event).")
     click.echo(f"Rejected rows of all imports: {sum(found.rejected.values()):,}.")
@@ -291,7 +294,9 @@ def _say_receipts(found: Any, lang: str) -> None:
     from pipeline.node.importing import sentence_or_code
 
     became = ", ".join(f"{count:,} {name}" for name, count in sorted(found.became.items()))
-    click.echo(f"Receipted by the hub: {found.receipted:,} of {found.last:,} events{f' ({became})' if became else ''}.")
+    click.echo(
+        f"Receipted by the hub: {found.receipted:,} of {counted(found.last, 'event')}{f' ({became})' if became else ''}."
+    )
     for number, reasons in found.refused[:SHOWN]:
         which = f"event {number}" if number else "an unreadable record"
         for code in reasons:
@@ -328,10 +333,13 @@ def sync(
     last = Reader(found.journal).mark.last
     with progress(f"Sending {found.code}", last if again else last - sent.read(found).events) as advance:
         outcome = send(found, kafka or endpoint(data, "kafka"), again, advance)
-    numbers = f" ({outcome.first} to {outcome.last})" if outcome.events else ""
-    click.echo(f"{found.code}: {outcome.events:,} events{numbers} and {outcome.keys:,} keys sent and acknowledged.")
+    to = f" to {outcome.last}" if outcome.events > 1 else ""
+    numbers = f" ({outcome.first}{to})" if outcome.events else ""
+    click.echo(
+        f"{found.code}: {counted(outcome.events, 'event')}{numbers} and {counted(outcome.keys, 'key')} sent and acknowledged."
+    )
     if outcome.again:
-        click.echo(f"The hub had lost some: {outcome.again:,} events were sent again; it drops those that it has.")
+        click.echo(f"The hub had lost some: sent again {counted(outcome.again, 'event')}; it drops those that it has.")
     say_taken(outcome.told, found.lang)
     say_decided(outcome.decided, found.lang)
     if as_json:

@@ -1,7 +1,6 @@
 """What several commands share: their options, files and tables, and how a person is asked who she is, and before what is final."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ NODE = click.option("--node", "name", metavar="DIR|CODE", help="The node, if the
 FILES = click.Path(path_type=Path)
 OUT = click.option("--out", required=True, type=FILES, help="The file to write.")
 JSON = click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
-SHOWN = 12  # numbers of events that are printed at once; --json has all
 
 
 def node_of(name: str | None, data: Path | None) -> "Node":
@@ -51,14 +49,6 @@ def agreed(question: str, what: str, done: str) -> None:
         raise BadInput(f"A {what} cannot be taken back: add --yes where nobody can be asked.")
     if not click.confirm(question):
         raise BadInput(f"Nothing was {done}.")
-
-
-def listed(numbers: Sequence[int]) -> str:
-    """Return the first of some numbers of events."""
-    if not numbers:
-        return "none"
-    more = f" and {len(numbers) - SHOWN:,} more" if len(numbers) > SHOWN else ""
-    return f"event{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:SHOWN]))}{more}"
 
 
 def text_of(path: Path, advice: str = "give the file as it was written") -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from pipeline.cli.options import text_of
+from pipeline.cli.words import counted
 from pipeline.settings import data_folder
 from schemas.errors import BadInput, TocsinError
 
@@ -149,7 +150,7 @@ def bundle(node: str, file: Path, data: Path | None) -> None:
     kafka = endpoint(home, "kafka")
     (found,) = _gathered(home, kafka, known_nodes(home, kafka, (node,)))
     write_bundle(file, found)
-    click.echo(f"{file}: {len(found.records):,} records, {len(found.heads):,} heads. Next, anywhere:")
+    click.echo(f"{file}: {counted(len(found.records), 'record')}, {counted(len(found.heads), 'head')}. Next, anywhere:")
     click.echo(f"tocsin verify --bundle {file} --pin KEY, where KEY is what the node tells by `tocsin node status`.")
 
 
@@ -287,8 +288,8 @@ def _said(verdict: Any, pin: str) -> list[str]:
     )
     word = "complete" if verdict.complete else "NOT complete"
     first = (
-        f"{verdict.node}: {word} through event {verdict.through:,} of {verdict.highest:,}; {verdict.records:,} records, "
-        f"{seen}; {verdict.heads:,} heads by the key {pin[:16]}…"
+        f"{verdict.node}: {word} through event {verdict.through:,} of {verdict.highest:,}; {counted(verdict.records, 'record')}, "
+        f"{seen}; {counted(verdict.heads, 'head')} by the key {pin[:16]}…"
     )
     lines = [first]
     lines += [
@@ -301,13 +302,13 @@ def _said(verdict: Any, pin: str) -> list[str]:
     if len(runs) > SHOWN:
         lines.append(f"  and {len(runs) - SHOWN:,} more lines: --json names all")
     if verdict.repeated:
-        lines.append(f"  {len(verdict.repeated):,} records came again as they were; they count once")
+        lines.append(f"  came again as they were, and count once: {counted(len(verdict.repeated), 'record')}")
     if verdict.late:
         lines.append(
-            f"  {len(verdict.late):,} events stand behind later ones; no checkpoint tells whether they came so"
+            f"  behind later ones, and no checkpoint tells whether they came so: {counted(len(verdict.late), 'event')}"
         )
     if verdict.no_heads:
-        lines.append(f"  {verdict.no_heads:,} records of heads.{verdict.node} are no heads")
+        lines.append(f"  no heads in heads.{verdict.node}: {counted(verdict.no_heads, 'record')}")
     if verdict.unreadable:
         lines.append(
             f"  {len(verdict.unreadable):,} records are no events; `tocsin hub summary` says why they were refused"

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import DATA, JSON, NODE
+from pipeline.cli.words import counted
 from pipeline.settings import default_data
 
 
@@ -34,7 +35,7 @@ def renew(*, region_key: Path | None, name: str | None, as_json: bool, data: Pat
     with sent.open_journal(found) as journal, progress(title, renewing.count(journal)) as advance:
         done = renewing.renew(found, journal, public, advance)
     ended = ", ".join(map(str, done.ended)) or "none"
-    click.echo(f"{done.node}: epoch {done.epoch} begun, {done.cases:,} cases wrapped anew; ended: {ended}.")
+    click.echo(f"{done.node}: epoch {done.epoch} begun, {counted(done.cases, 'case')} wrapped anew; ended: {ended}.")
     for epoch, count in done.kept.items():
         click.echo(
             f"Epoch {epoch} goes on: {count:,} of its cases do not open in this folder. A backup of it from before a withdrawal "

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import DATA, JSON, NODE, SHOWN, agreed, node_of
+from pipeline.cli.options import DATA, JSON, NODE, agreed, node_of
 from pipeline.cli.revisions import Day
+from pipeline.cli.words import SHOWN
 from schemas.errors import BadInput
 
 if TYPE_CHECKING:

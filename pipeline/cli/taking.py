@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, compare, listed, node_of, text_of, write_text
+from pipeline.cli.options import DATA, FILES, JSON, NODE, OUT, compare, node_of, text_of, write_text
+from pipeline.cli.words import counted, listed
 from schemas.transfers import offered, reasons
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def accept(file: Path, key: str | None, out: Path, name: str | None, data: Path 
     with sent.open_journal(found) as journal:
         record = taking.accept(found, journal, note)
     write_text(out, record.answer_note)
-    click.echo(f"{made.sender} offers a case: {made.incidents:,} incidents, {made.referrals:,} open referrals.")
+    click.echo(
+        f"{made.sender} offers a case: {counted(made.incidents, 'incident')}, {counted(made.referrals, 'open referral')}."
+    )
     if not key:
         click.echo(f"Make sure by another way that {made.sender} signs as {made.signer.hex()}.")
     click.echo(f"{out}: accepted. You sign as {found.public.hex()}: tell them by another way.")
@@ -77,7 +80,7 @@ def take(file: Path, name: str | None, as_json: bool, data: Path | None) -> None
         )
     elif done.recorded:
         click.echo(
-            f"The case of {done.sender} is yours: {listed(done.incidents)}; {len(done.recorded):,} events recorded."
+            f"The case of {done.sender} is yours: {listed(done.incidents)}; {counted(len(done.recorded), 'event')} recorded."
         )
         click.echo("Now send it: tocsin node sync. Then destroy the file.")
     else:

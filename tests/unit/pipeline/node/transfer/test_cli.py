@@ -46,7 +46,7 @@ def states(tocsin):
 def test_a_case_goes_step_by_step_and_each_command_says_the_next(tocsin, case):
     assert line(offer(tocsin, "--json"))["incidents"] == 1
     said = tocsin("b", "accept", "offer", "--out", "accepted", "--key", case.a.public.hex())
-    assert "1 incidents, 1 open referrals" in said
+    assert "1 incident, 1 open referral" in said
     assert "tocsin node transfer answer accepted" in said
     assert "Next: tocsin node transfer complete" in tocsin("a", "answer", "accepted", "--key", case.b.public.hex())
     assert "add --yes" in tocsin("a", "complete", "--event", 1, code=65)
