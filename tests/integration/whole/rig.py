@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -81,13 +82,13 @@ class Whole:
 
     def table(self, path):
         """Return a table's rows, of a newer version where the sink has exchanged a file while it was read."""
-        for left in reversed(range(4)):
-            try:
-                return pl.scan_delta(f"s3://{self.endpoints.bucket}/{path}", storage_options=self.options()).collect()
-            except FileNotFoundError:
-                if not left:
-                    raise
-        return None
+        for _ in range(3):
+            with suppress(FileNotFoundError):
+                return self.scanned(path)
+        return self.scanned(path)
+
+    def scanned(self, path):
+        return pl.scan_delta(f"s3://{self.endpoints.bucket}/{path}", storage_options=self.options()).collect()
 
     def options(self):
         e = self.endpoints
@@ -163,7 +164,7 @@ def tocsin(run, *arguments, code=0):
         check=False,
     )
     assert code in (None, done.returncode), done.stdout + done.stderr
-    return done.stderr if code else done.stdout
+    return done.stdout if code == 0 else done.stderr
 
 
 def told(run, *arguments):

@@ -12,7 +12,6 @@ from schemas.errors import Unreachable
 def without_a_broker(monkeypatch, times):
     """A consumer whose Kafka names no broker so many times, and has one topic of two partitions then."""
     monkeypatch.setattr(KafkaConsumer, "__init__", lambda *_, **__: None)
-    monkeypatch.setattr(KafkaConsumer, "__del__", lambda _: None, raising=False)
     monkeypatch.setattr(patient, "AGAIN", 0.001)
     left = [MetadataEmptyBrokerList("brokers=[]")] * times
 
