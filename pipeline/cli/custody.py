@@ -43,11 +43,8 @@ def entrust(node: str, file: Path, key: str | None, yes: bool, out: Path, data: 
     if key and key.lower() != answer.to.signer.hex():
         raise BadInput(f"The node is {who}'s: no key was given. Ask the new team for its key.")
     if not key and not yes:
-        agreed(
-            f"Give the keys of {counted(answer.given, 'case')} to {who}? Make sure that the key is theirs",
-            "key",
-            "given",
-        )
+        asked = f"Give the keys of {counted(answer.given, 'case')} to {who}? Make sure that this is their key"
+        agreed(asked, "key", "given")
     write_text(out, answer.text)
     given = {"node": node, "successor": answer.to.successor, "given": answer.given}
     lines.append(home / "entrusted.jsonl", {"at": int(time.time()), **given})

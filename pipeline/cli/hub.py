@@ -86,17 +86,13 @@ def _first_line(page: dict[str, Any]) -> str:
     if not page["nodes"]:
         return "Nothing has arrived yet: `tocsin node sync` sends, `tocsin worker refine` receives."
     if page["complete"]:
-        return f"Complete: no number is missing from {_nodes_of(page)}."
+        return f"Complete: no number is missing from {counted(len(page['nodes']), 'node')}."
     gaps = ", ".join(
         f"{node['node']}: {', '.join(_range(*each) for each in node['missing'])}"
         for node in page["nodes"]
         if node["missing"]
     )
     return f"Not complete. Missing numbers: {gaps}. `tocsin node sync --again` on the node sends them again."
-
-
-def _nodes_of(page: dict[str, Any]) -> str:
-    return counted(len(page["nodes"]), "node")
 
 
 def _range(first: int, last: int) -> str:

@@ -18,7 +18,7 @@ from pipeline.cli.retention import retention
 from pipeline.cli.revisions import amend, case, grant, retract, verify
 from pipeline.cli.told import fates, say_decided, say_taken
 from pipeline.cli.transfer import transfer
-from pipeline.cli.words import counted
+from pipeline.cli.words import counted, these
 from pipeline.settings import default_data
 from schemas.consent import scopes
 from schemas.errors import BadInput
@@ -179,7 +179,7 @@ def withdraw(
             _narrow(found, journal, numbers, scope, as_json)
             return
         if not yes:
-            what = "this case" if len(numbers) == 1 else f"these {len(numbers)} cases"
+            what = these(len(numbers), "case")
             asked = f"Destroy the key of {what} and have all that was shared taken out? It cannot be taken back"
             agreed(asked, "withdrawal", "withdrawn")
         with progress(f"Looking through {found.code}", journal.last) as advance:

@@ -12,7 +12,7 @@ import click
 
 from pipeline.cli.options import DATA, JSON, NODE, agreed, node_of
 from pipeline.cli.revisions import Day
-from pipeline.cli.words import SHOWN
+from pipeline.cli.words import SHOWN, these
 from schemas.errors import BadInput
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def _forget(node: "Node", journal: Any, plan: "Plan", yes: bool) -> list["Withdr
     from pipeline.node.progress import progress
 
     if plan.goes and not yes:
-        count = len(plan.goes)
-        what = "this case" if count == 1 else f"these {count:,} cases"
+        what = these(len(plan.goes), "case")
         asked = f"As of {plan.on}: destroy the key of {what} and have all that was shared taken out? It cannot be taken back"
         agreed(asked, "case that is forgotten", "forgotten")
     with progress(f"Forgetting in {node.code}", journal.last) as advance:

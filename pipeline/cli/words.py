@@ -10,6 +10,11 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+def these(number: int, thing: str) -> str:
+    """Return how one points at so many of a thing: this case, these 1,200 cases."""
+    return f"this {thing}" if number == 1 else f"these {counted(number, thing)}"
+
+
 def listed(numbers: Sequence[int]) -> str:
     """Return the first of some numbers of events."""
     if not numbers:

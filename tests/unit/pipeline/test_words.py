@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.cli.words import counted, listed
+from pipeline.cli.words import counted, listed, these
 
 
 @pytest.mark.parametrize(
@@ -8,6 +8,11 @@ from pipeline.cli.words import counted, listed
 )
 def test_one_is_not_many(number, said):
     assert counted(number, "event") == said
+
+
+@pytest.mark.parametrize(("number", "said"), [(1, "this case"), (2, "these 2 cases"), (1_200, "these 1,200 cases")])
+def test_one_is_pointed_at_as_one(number, said):
+    assert these(number, "case") == said
 
 
 @pytest.mark.parametrize(
