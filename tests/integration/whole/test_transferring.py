@@ -157,6 +157,7 @@ def go(moving):
     moving.theirs = event_id(whole, TO, moving.number)
     until(lambda: [row["change"] for row in rows_of(whole, moving.theirs, "incidents")] == ["consent_given"])
     until(lambda: len(rows(whole, "referrals")) == 1)
+    until(lambda: moving.look.seen[-1] == shown(whole))  # who looks now and then may not have seen the last of it yet
     moving.look.over.set()
     moving.look.join()
 
